@@ -1,0 +1,60 @@
+# Latchwork. `make` lists what there is; CI runs `make ci`.
+
+GO     ?= go
+TOOL    = $(GO) tool -modfile=tools.mod
+TESTFLAGS ?= -race -shuffle=on
+
+.DEFAULT_GOAL := help
+
+.PHONY: help
+help: ## Show this list.
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: ci
+ci: build check lint test ## Everything CI runs: build, checks, lint, tests. The README's test command.
+
+.PHONY: build
+build: ## Compile every package.
+	$(GO) build ./...
+
+.PHONY: test
+test: ## All tests with the race detector, in random order.
+	$(GO) test $(TESTFLAGS) ./...
+
+.PHONY: check
+check: ## Formatting, vet, go.mod, and code that a newer Go writes better.
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) mod tidy -diff
+	$(GO) fix -diff ./...
+
+.PHONY: lint
+lint: ## golangci-lint, as .golangci.yml sets it up (the first run compiles it).
+	$(TOOL) golangci-lint run ./...
+
+.PHONY: run
+run: ## Start everything on this machine: emulators, worker, example.
+	$(GO) run .
+
+.PHONY: demo
+demo: ## One message to 1,000 recipients, and the books.
+	$(GO) run . demo
+
+.PHONY: bench
+bench: ## All benchmarks, side by side with what they are compared to.
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME ?= 30s
+.PHONY: fuzz
+fuzz: ## Each fuzz target in turn, FUZZTIME (30s) long.
+	@for pkg in $$($(GO) list ./...); do \
+	  for target in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$target"; \
+	    $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+	  done; \
+	done
+
+.PHONY: clean
+clean: ## Remove what `make run` stored: queues, entities, keys.
+	rm -rf .latchwork
