@@ -1,0 +1,3 @@
+// Package taskstest helps to test programs that enqueue: a queue that only
+// remembers.
+package taskstest
