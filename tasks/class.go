@@ -2,6 +2,7 @@ package tasks
 
 import (
 	"context"
+	"slices"
 	"time"
 )
 
@@ -10,7 +11,7 @@ import (
 type Backoff struct {
 	Min       time.Duration // default 1 s
 	Max       time.Duration // default 10 min
-	Doublings int           // default 10
+	Doublings int           // default 10; −1 for none
 }
 
 // Busy is what a delivery does when another holds its lock.
@@ -31,7 +32,7 @@ const (
 // ClassOptions tune a class. A nil *ClassOptions is all defaults.
 type ClassOptions[P any] struct {
 	Queue       string        // short queue id; default "default"
-	Version     int           // of the payload, default 1; a worker leaves payloads newer than its own for newer workers
+	Version     int           // of the payload, default 1; a worker leaves payloads newer than its own to newer workers
 	Aliases     []string      // former names, still served
 	Timeout     time.Duration // of one run of the handler; default 60 s
 	MaxAttempts int           // counted failures before the dead letter; default 25
@@ -47,23 +48,7 @@ type ClassOptions[P any] struct {
 // Payloads travel as JSON.
 type Class[P any] struct {
 	spec    Spec
-	lockKey func(P) string
-}
-
-// Spec is a class without its type: what queue and runner need to know.
-type Spec struct {
-	Name        string
-	Aliases     []string
-	Queue       string
-	Version     int
-	Timeout     time.Duration
-	MaxAttempts int
-	MaxAge      time.Duration
-	Backoff     Backoff
-	Busy        Busy
-	Slot        time.Duration
-
-	err error
+	lockKey func(P) string // nil: "class/id"
 }
 
 // NewClass declares a class under a stable wire name of 1 to 100 characters
@@ -71,10 +56,19 @@ type Spec struct {
 // that carry it are gone. Options that break a rule are reported by Err, by
 // every Enqueue, and by handlers.New.
 func NewClass[P any](name string, o *ClassOptions[P]) Class[P] {
-	return Class[P]{spec: Spec{Name: name}}
+	if o == nil {
+		o = &ClassOptions[P]{}
+	}
+	spec := Spec{
+		Name: name, Aliases: slices.Clone(o.Aliases), Queue: o.Queue, Version: o.Version,
+		Timeout: o.Timeout, MaxAttempts: o.MaxAttempts, MaxAge: o.MaxAge, Backoff: o.Backoff,
+		Busy: o.Busy, Slot: o.Slot,
+	}.withDefaults()
+	spec.err = spec.validate(o.LockKey != nil)
+	return Class[P]{spec, o.LockKey}
 }
 
-// Err says which rule the class breaks; nil when it can be used.
+// Err says which rules the class breaks; nil when it can be used.
 func (c Class[P]) Err() error { return c.spec.err }
 
 // Spec describes the class.
@@ -87,7 +81,8 @@ type EnqueueOptions struct {
 	// duplicate. Any string of 1 to 1,500 bytes; the queue sees its hash.
 	// Refused for coalescing classes, which name their tasks themselves.
 	Name string
-	// ETA is when the task becomes due, at any distance; zero is now.
+	// ETA is when the task becomes due, at any distance; zero is now. A task
+	// of a coalescing class is due in a slot after it.
 	ETA time.Time
 	// Delay is ETA counted from now. Setting both is an error.
 	Delay time.Duration
@@ -102,34 +97,59 @@ type Receipt struct {
 
 // Enqueue creates a task now. A task of a coalescing class is due in its slot
 // (see [SlotAt]), and is reported as a duplicate when the slot has one.
+//
+// After an error of the queue the task may exist all the same: enqueue again
+// under a Name, or make the handler bear both.
 func (c Class[P]) Enqueue(ctx context.Context, client *Client, p P, o *EnqueueOptions) (Receipt, error) {
-	return Receipt{}, errNotBuilt
+	m, err := c.message(ctx, client, p, o)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return client.enqueue(ctx, m)
 }
 
 // EnqueueTx creates a task if and only if tx commits.
 func (c Class[P]) EnqueueTx(tx *Tx, p P, o *EnqueueOptions) (Receipt, error) {
-	return Receipt{}, errNotBuilt
+	m, err := c.message(tx.ctx, tx.client, p, o)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return tx.stage(m)
+}
+
+func (c Class[P]) message(ctx context.Context, client *Client, p P, o *EnqueueOptions) (message, error) {
+	if c.spec.err != nil {
+		return message{}, c.spec.err
+	}
+	payload, err := encodeJSON(p)
+	if err != nil {
+		return message{}, &RuleError{"class " + c.spec.Name + ": payload", err, "must encode as JSON"}
+	}
+	var lockKey string
+	if c.lockKey != nil {
+		lockKey = c.lockKey(p)
+	}
+	return client.newMessage(ctx, c.spec, payload, lockKey, o)
 }
 
 // HandleTx handles the class inside the transaction that also writes the
 // ledger: at most one commit per execution. f may run again before it: its
 // only effects must be those on tx. A class with a Timeout over 240 s is
 // refused, since transactions die at 270 s.
-func (c Class[P]) HandleTx(f func(context.Context, *Tx, P) error) Handler { return Handler{} }
+func (c Class[P]) HandleTx(f func(context.Context, *Tx, P) error) Handler {
+	return eraseTx(c, f)
+}
 
 // HandleThen handles the class outside a transaction, and commits what the
 // returned function writes together with the ledger: at most one commit per
-// execution. f may run more than once. A nil commit commits the ledger alone.
+// execution. f may run more than once, and so may the function. A nil function
+// commits the ledger alone.
 func (c Class[P]) HandleThen(f func(context.Context, P) (commit func(*Tx) error, err error)) Handler {
-	return Handler{}
+	return eraseThen(c, f)
 }
 
 // Handle handles the class at least once: the ledger learns of it after f
 // returned, so f must bear repetition.
-func (c Class[P]) Handle(f func(context.Context, P) error) Handler { return Handler{} }
-
-// SlotAt is the slot for work that is ready at t: a multiple of slot, over
-// 3/4 slot and at most 7/4 slot after t.
-func SlotAt(t time.Time, slot time.Duration) time.Time {
-	return t.Add(slot + slot/4).Round(slot)
+func (c Class[P]) Handle(f func(context.Context, P) error) Handler {
+	return erase(c, f)
 }
