@@ -1,0 +1,42 @@
+package memcached
+
+import "time"
+
+// relativeMax is the largest expiration read as a number of seconds from now;
+// anything above it is an absolute Unix time.
+const relativeMax = 60 * 60 * 24 * 30
+
+// longAgo is a second in which every entry has already expired.
+const longAgo = 1
+
+// A clock counts whole seconds, as the real server does: it ticks on the
+// second, so that an entry set for N seconds lives between N-1 and N. Steps of
+// the wall clock don't move it.
+type clock struct {
+	start time.Time // carries the monotonic reading that now builds on
+}
+
+func newClock() clock { return clock{start: time.Now()} }
+
+// now returns the current second, near Unix time.
+func (c clock) now() int64 {
+	sinceTick := time.Duration(c.start.Nanosecond()) + time.Since(c.start)
+	return c.start.Unix() + int64(sinceTick/time.Second)
+}
+
+// deadline turns an expiration of the protocol into the second from which on
+// the entry is gone; 0 means never.
+func (c clock) deadline(exptime int32) int64 {
+	switch e := int64(exptime); {
+	case e == 0:
+		return 0
+	case e < 0:
+		return longAgo
+	case e <= relativeMax:
+		return c.now() + e
+	case e <= c.start.Unix():
+		return longAgo
+	default:
+		return e
+	}
+}
