@@ -5,52 +5,24 @@ import (
 	"time"
 )
 
-// Outcome is how a delivery ended.
-type Outcome int
-
-const (
-	OutcomeCommitted    Outcome = iota // the handler's work is done
-	OutcomeDuplicate                   // the ledger had a final state
-	OutcomeBusy                        // another delivery holds the lock: 409
-	OutcomeCoalesced                   // busy, and the next slot's task exists
-	OutcomeBusyDone                    // busy, and the class leaves it to the holder
-	OutcomeFailed                      // counted: error, panic, refused commit
-	OutcomeTimedOut                    // counted: past the handler's deadline
-	OutcomeContention                  // uncounted: transactions kept colliding
-	OutcomeUnavailable                 // uncounted: Datastore, queue or lock in trouble
-	OutcomeInterrupted                 // uncounted: lock lost, or the caller went away
-	OutcomeShutdown                    // uncounted: this process is ending
-	OutcomeBackPressure                // uncounted: the handler asked to slow down
-	OutcomeSnoozed                     // moved to a later hop by the handler
-	OutcomeLeg                         // moved to the next leg of a far ETA
-	OutcomeCancelled                   // ended by the handler
-	OutcomeDead                        // in the dead letters
-	OutcomeUnknownClass                // 404
-	OutcomeNewerVersion                // 404
-	OutcomeMalformed                   // its summary is in the dead letters
-	OutcomeForbidden                   // 403
-	OutcomeBadRequest                  // not a push at all
-	outcomes
-)
-
 // Event describes one delivery.
 type Event struct {
 	Outcome   Outcome
 	Status    int // answered
 	Class     string
-	ID        string
+	ID        string // empty when the delivery did not get as far as its body
 	Hop       int
-	Attempt   int
+	Attempt   int // deliveries of this hop so far, this one included
 	Conflicts int // transactions of this delivery that ended ABORTED
 	Took      time.Duration
-	Err       error
+	Err       error // why, unless the outcome says it all
 }
 
-// Observer learns of every delivery after it is answered for. It must be quick
+// Observer learns of every delivery after it was answered. It must be quick,
 // and safe for concurrent use.
 type Observer interface{ Delivered(Event) }
 
-// Counters is an Observer that counts.
+// Counters is an Observer that counts. The zero value is ready.
 type Counters struct {
 	byOutcome [outcomes]atomic.Int64
 	conflicts atomic.Int64
@@ -70,6 +42,17 @@ func (c *Counters) Count(o Outcome) int64 {
 		return 0
 	}
 	return c.byOutcome[o].Load()
+}
+
+// All returns the counts that are not zero, by outcome.
+func (c *Counters) All() map[Outcome]int64 {
+	all := make(map[Outcome]int64)
+	for o := range outcomes {
+		if n := c.Count(o); n != 0 {
+			all[o] = n
+		}
+	}
+	return all
 }
 
 // Conflicts returns how many transactions ended ABORTED.

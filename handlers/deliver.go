@@ -1,0 +1,234 @@
+package handlers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/latchwork/latchwork/memlock"
+	"github.com/latchwork/latchwork/tasks"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// delivery is one delivery of a known class.
+type delivery struct {
+	*push
+	spec    tasks.Spec
+	handler tasks.Handler
+	call    tasks.Call
+	started bool // the ledger row has a start of this delivery's
+}
+
+// deliver takes a verified delivery to its outcome. The class must be known
+// and the payload readable; then the lock, which most duplicates don't get
+// past; and under it the ledger, which no duplicate gets past.
+func (s *Server) deliver(ctx context.Context, p *push) (Outcome, error) {
+	h, known := s.classes[p.envelope.Class]
+	if !known {
+		return s.leaveToNewer(ctx, p, OutcomeUnknownClass, "unknown-class")
+	}
+	d := &delivery{push: p, spec: h.Spec(), handler: h}
+	if p.envelope.Version > d.spec.Version {
+		return s.leaveToNewer(ctx, p, OutcomeNewerVersion, "newer-version")
+	}
+	err := guard(func() (err error) { d.call, err = h.Bind(p.envelope.Payload); return err })
+	if err != nil {
+		return s.dead(ctx, d, "payload", err)
+	}
+	return s.underLock(ctx, d, func(ctx context.Context) (Outcome, error) {
+		return s.execute(ctx, d)
+	})
+}
+
+// execute runs under the lock: ledger, handler and commit, then whatever else
+// the ledger must learn.
+func (s *Server) execute(ctx context.Context, d *delivery) (Outcome, error) {
+	if !d.envelope.LegTo.IsZero() {
+		return s.move(ctx, d, OutcomeLeg, d.envelope.LegTo)
+	}
+	if err := s.start(ctx, d); err != nil {
+		return s.conclude(ctx, d, err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout(d), errDeadline)
+	defer cancel()
+	return s.conclude(ctx, d, s.run(ctx, d))
+}
+
+// run takes the way of the handler's kind.
+func (s *Server) run(ctx context.Context, d *delivery) error {
+	switch {
+	case !d.spec.Ledgered():
+		return await(s.describe(ctx, d, row{}), d.call.Handle)
+	case d.handler.Kind() == tasks.KindHandleTx:
+		return s.runTx(ctx, d)
+	case d.handler.Kind() == tasks.KindHandleThen:
+		return s.runThen(ctx, d)
+	default:
+		return s.runPlain(ctx, d)
+	}
+}
+
+// runTx: ledger, handler, outbox, ledger and commit in one transaction.
+func (s *Server) runTx(ctx context.Context, d *delivery) error {
+	return s.transact(ctx, d, func(tx *tasks.Tx) error {
+		r, err := s.ledger.claim(tx, d)
+		if err != nil {
+			return err
+		}
+		err = await(s.describe(ctx, d, r), func(ctx context.Context) error { return d.call.Tx(ctx, tx) })
+		if err != nil {
+			return err
+		}
+		return s.ledger.put(tx, d.envelope, r.as(stateDone))
+	})
+}
+
+// runThen: the handler's slow part, then what it returned in one transaction
+// with the ledger.
+func (s *Server) runThen(ctx context.Context, d *delivery) error {
+	r, err := s.ledger.peek(ctx, d)
+	if err != nil {
+		return err
+	}
+	var commit func(*tasks.Tx) error
+	err = await(s.describe(ctx, d, r), func(ctx context.Context) (err error) {
+		commit, err = d.call.Then(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return s.transact(ctx, d, func(tx *tasks.Tx) error {
+		r, err := s.ledger.claim(tx, d)
+		if err != nil {
+			return err
+		}
+		if commit != nil {
+			if err := await(ctx, func(context.Context) error { return commit(tx) }); err != nil {
+				return err
+			}
+		}
+		return s.ledger.put(tx, d.envelope, r.as(stateDone))
+	})
+}
+
+// runPlain: the handler, then the ledger. A crash between the two repeats the
+// handler: at least once.
+func (s *Server) runPlain(ctx context.Context, d *delivery) error {
+	r, err := s.ledger.peek(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := await(s.describe(ctx, d, r), d.call.Handle); err != nil {
+		return err
+	}
+	return s.settle(ctx, d, func(tx *tasks.Tx, r row) error {
+		return s.ledger.put(tx, d.envelope, r.as(stateDone))
+	})
+}
+
+// transact runs one of the delivery's transactions.
+func (s *Server) transact(ctx context.Context, d *delivery, f func(*tasks.Tx) error) error {
+	return s.client.Transact(ctx, &tasks.TransactOptions{OnConflict: func(error) { d.conflicts++ }}, f)
+}
+
+// timeout is what the handler gets: the least of what the class says now, what
+// it said when the queue was told, and the platform's limit.
+func (s *Server) timeout(d *delivery) time.Duration {
+	t := min(d.spec.Timeout, d.envelope.Timeout)
+	if s.o.RequestTimeout > 0 {
+		t = min(t, s.o.RequestTimeout)
+	}
+	return t
+}
+
+// describe makes the handler's context.
+func (s *Server) describe(ctx context.Context, d *delivery, r row) context.Context {
+	e := d.envelope
+	if e.TraceParent != "" {
+		ctx = propagation.TraceContext{}.Extract(ctx, propagation.MapCarrier{"traceparent": e.TraceParent})
+	}
+	return tasks.WithDelivery(ctx, tasks.Delivery{
+		Class: d.spec.Name, ID: e.ID, Hop: e.Hop, TaskName: d.taskName, Queue: d.queue,
+		Attempt: d.retryCount + 1, Failures: r.Failures, MaxAttempts: d.spec.MaxAttempts,
+		ETA: d.eta, EnqueuedAt: e.EnqueuedAt, NotAfter: e.NotAfter,
+		PreviousResponse: d.previous, TraceParent: e.TraceParent,
+	})
+}
+
+// handlerGrace is how long a handler may go on after its context has ended
+// before its delivery stops waiting for it.
+const handlerGrace = 5 * time.Second
+
+var (
+	errDeadline  = errors.New("handlers: the handler's deadline has passed")
+	errAbandoned = fmt.Errorf("handlers: the handler ignored the end of its context for %v and was left to itself", handlerGrace)
+)
+
+// handlerError is how application code ended: with an error, or under a context
+// that had ended (then Cause says why, and Err may be nil).
+type handlerError struct{ Err, Cause error }
+
+func (e *handlerError) Error() string {
+	if e.Err == nil {
+		return e.Cause.Error()
+	}
+	return e.Err.Error()
+}
+
+func (e *handlerError) Unwrap() []error { return []error{e.Err, e.Cause} }
+
+// await runs application code on a goroutine of its own, so that code which
+// ignores its context can be left behind. All its errors are *handlerError.
+func await(ctx context.Context, f func(context.Context) error) error {
+	result := make(chan error, 1)
+	go func() { result <- guard(func() error { return f(ctx) }) }()
+	var err error
+	select {
+	case err = <-result:
+	case <-ctx.Done():
+		t := time.NewTimer(handlerGrace)
+		defer t.Stop()
+		select {
+		case err = <-result:
+		case <-t.C:
+			err = errAbandoned
+		}
+	}
+	if cause := context.Cause(ctx); err != nil || cause != nil {
+		return &handlerError{err, cause}
+	}
+	return nil
+}
+
+// panicError is a panic of application code.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.value, e.stack) }
+
+// underLock runs f under the delivery's lock, or settles the delivery without.
+func (s *Server) underLock(ctx context.Context, d *delivery, f func(context.Context) (Outcome, error)) (o Outcome, err error) {
+	ran := false
+	lockErr := s.locker.TryWithLock(ctx, s.lockKey(d), d.owner(), func(ctx context.Context) error {
+		ran = true
+		o, err = f(ctx)
+		return nil
+	})
+	switch {
+	case ran:
+		return o, err
+	case errors.Is(lockErr, memlock.ErrUnavailable) && s.o.LockOutage == RefuseWithoutLock:
+		return OutcomeLockDown, lockErr
+	case errors.Is(lockErr, memlock.ErrUnavailable):
+		s.log.WarnContext(ctx, "running without the lock; the ledger decides", "class", d.spec.Name, "id", d.envelope.ID, "error", lockErr)
+		return f(ctx)
+	case errors.Is(lockErr, memlock.ErrFailedToLock):
+		return s.busy(ctx, d)
+	default: // an invalid key, or ctx has ended
+		return s.conclude(ctx, d, &handlerError{lockErr, context.Cause(ctx)})
+	}
+}

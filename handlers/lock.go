@@ -1,0 +1,52 @@
+package handlers
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"time"
+
+	"github.com/latchwork/latchwork/tasks"
+)
+
+// lockKey carries the namespace, since memcached has none: "namespace/key".
+func (s *Server) lockKey(d *delivery) string {
+	key := d.call.LockKey
+	if key == "" {
+		key = d.spec.Name + "/" + d.envelope.ID
+	}
+	return s.client.Namespace() + "/" + key
+}
+
+// owner names this very delivery: two deliveries of one task are two owners.
+func (d *delivery) owner() string {
+	return fmt.Sprintf("%s.%d.%d.%s", d.envelope.ID, d.envelope.Hop, d.retryCount, rand.Text()[:8])
+}
+
+// busy settles a delivery whose lock another one holds.
+func (s *Server) busy(ctx context.Context, d *delivery) (Outcome, error) {
+	switch d.spec.Busy {
+	case tasks.BusyDone:
+		return OutcomeBusyDone, nil
+	case tasks.BusyCoalesce:
+		// What was written while the holder was in its last round must find a
+		// task. Only when there is one may this one go.
+		if err := s.nextSlot(ctx, d, time.Now()); err != nil {
+			return OutcomeBusy, err
+		}
+		return OutcomeCoalesced, nil
+	default:
+		// Never acknowledged: the holder may fail.
+		return OutcomeBusy, nil
+	}
+}
+
+// nextSlot creates the task of the slot after t and after the delivery's own:
+// "there is one already" must not be this one.
+func (s *Server) nextSlot(ctx context.Context, d *delivery, t time.Time) error {
+	if d.eta.After(t) {
+		t = d.eta
+	}
+	_, err := d.handler.Enqueue(ctx, s.client, d.envelope.Payload, &tasks.EnqueueOptions{ETA: t})
+	return err
+}
