@@ -23,7 +23,8 @@
 //
 // With fsync=interval (the default) power loss may lose the last interval, with
 // fsync=never anything that the operating system had not written yet. Records
-// are neither compressed nor encrypted.
+// are neither compressed nor encrypted. Where there is no flock (Windows,
+// Solaris, AIX) a second process is not kept out.
 //
 // # Failure modes
 //
