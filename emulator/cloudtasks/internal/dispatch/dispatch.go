@@ -1,0 +1,183 @@
+package dispatch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/identity"
+)
+
+const (
+	// DefaultDeadline is that of a task without one.
+	DefaultDeadline = 10 * time.Minute
+
+	maxAnswerHeader = 128 << 10
+	maxAnswerBody   = 1 << 20 // the rest of a longer answer isn't waited for
+	maxMessage      = 512
+)
+
+// A Dispatcher delivers tasks.
+type Dispatcher struct {
+	Transport http.RoundTripper
+	Tokens    *identity.Tokens
+	AppEngine map[string]string // address of each service; "" is the default service
+}
+
+// NewTransport returns a transport for at most n requests at a time.
+func NewTransport(n int) *http.Transport {
+	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
+	return &http.Transport{
+		DialContext:            dialer.DialContext,
+		ForceAttemptHTTP2:      true,
+		MaxIdleConns:           n,
+		MaxIdleConnsPerHost:    n,
+		IdleConnTimeout:        90 * time.Second,
+		TLSHandshakeTimeout:    30 * time.Second,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+		DisableCompression:     true, // its header would be ours, not the task's
+	}
+}
+
+// Deliver makes one attempt. It is an engine's Deliver function.
+func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Result {
+	task, queue := new(cloudtaskspb.Task), new(cloudtaskspb.Queue)
+	if err := proto.Unmarshal(a.Spec, task); err != nil {
+		return failed(codes.Internal, fmt.Errorf("stored task: %w", err))
+	}
+	if err := proto.Unmarshal(a.QueueSpec, queue); err != nil {
+		return failed(codes.Internal, fmt.Errorf("stored queue: %w", err))
+	}
+	deadline := DefaultDeadline
+	if task.GetDispatchDeadline() != nil {
+		deadline = task.GetDispatchDeadline().AsDuration()
+	}
+	ctx, cancel := context.WithTimeout(ctx, deadline)
+	defer cancel()
+
+	appEngine := task.GetAppEngineHttpRequest() != nil
+	var request *http.Request
+	var err error
+	if appEngine {
+		request, err = d.appEngineRequest(ctx, a, queue, task.GetAppEngineHttpRequest())
+	} else {
+		request, err = d.httpRequest(ctx, a, queue, task.GetHttpRequest())
+	}
+	if err != nil {
+		return failed(codes.InvalidArgument, err)
+	}
+	response, err := d.Transport.RoundTrip(request)
+	if err == nil {
+		err = discard(response.Body)
+	}
+	if err == nil || errors.Is(err, errLong) {
+		return answered(response.StatusCode, appEngine)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return failed(codes.DeadlineExceeded, fmt.Errorf("no answer within %v", deadline))
+	}
+	return failed(codes.Unavailable, err)
+}
+
+var errLong = errors.New("long answer")
+
+// discard reads an answer to its end, so that the connection can be used again
+// and an answer that breaks off isn't taken for one. It gives up on long ones.
+func discard(body io.ReadCloser) error {
+	defer body.Close()
+	n, err := io.Copy(io.Discard, io.LimitReader(body, maxAnswerBody+1))
+	if err == nil && n > maxAnswerBody {
+		return errLong
+	}
+	return err
+}
+
+// answered is the result of an HTTP status. Only HTTP targets distinguish
+// between answers in counting executions: theirs leave out 5xx.
+func answered(status int, appEngine bool) engine.Result {
+	r := engine.Result{
+		Done:      status >= 200 && status <= 299,
+		Responded: true,
+		Executed:  appEngine || status < 500,
+		Status:    status,
+	}
+	if !r.Done {
+		code := codeOf(status)
+		r.Code, r.Message = int32(code), describe(code, fmt.Sprintf("HTTP status code %d", status))
+	}
+	return r
+}
+
+// failed is the result of an attempt without an answer.
+func failed(code codes.Code, err error) engine.Result {
+	status := http.StatusServiceUnavailable
+	switch code {
+	case codes.DeadlineExceeded:
+		status = http.StatusGatewayTimeout
+	case codes.InvalidArgument:
+		status = http.StatusBadRequest
+	case codes.Internal:
+		status = http.StatusInternalServerError
+	}
+	return engine.Result{Status: status, Code: int32(code), Message: describe(code, err.Error())}
+}
+
+// describe renders a status message in the way of the service.
+func describe(code codes.Code, text string) string {
+	text = strings.ToValidUTF8(text, "�")
+	if len(text) > maxMessage {
+		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
+	}
+	return fmt.Sprintf("%s(%d): %s", codeNames[code], int(code), text)
+}
+
+// codeNames has the codes that describe is called with.
+var codeNames = map[codes.Code]string{
+	codes.Canceled: "CANCELLED", codes.Unknown: "UNKNOWN", codes.InvalidArgument: "INVALID_ARGUMENT",
+	codes.DeadlineExceeded: "DEADLINE_EXCEEDED", codes.NotFound: "NOT_FOUND",
+	codes.PermissionDenied: "PERMISSION_DENIED", codes.ResourceExhausted: "RESOURCE_EXHAUSTED",
+	codes.Aborted: "ABORTED", codes.Unimplemented: "UNIMPLEMENTED", codes.Internal: "INTERNAL",
+	codes.Unavailable: "UNAVAILABLE", codes.Unauthenticated: "UNAUTHENTICATED",
+}
+
+// codeOf maps HTTP statuses as google/rpc/code.proto does.
+func codeOf(status int) codes.Code {
+	switch status {
+	case http.StatusBadRequest:
+		return codes.InvalidArgument
+	case http.StatusUnauthorized:
+		return codes.Unauthenticated
+	case http.StatusForbidden:
+		return codes.PermissionDenied
+	case http.StatusNotFound:
+		return codes.NotFound
+	case http.StatusConflict:
+		return codes.Aborted
+	case http.StatusTooManyRequests:
+		return codes.ResourceExhausted
+	case 499:
+		return codes.Canceled
+	case http.StatusInternalServerError:
+		return codes.Internal
+	case http.StatusNotImplemented:
+		return codes.Unimplemented
+	case http.StatusServiceUnavailable:
+		return codes.Unavailable
+	case http.StatusGatewayTimeout:
+		return codes.DeadlineExceeded
+	}
+	return codes.Unknown
+}
+
+func body(b []byte) *bytes.Reader { return bytes.NewReader(b) }

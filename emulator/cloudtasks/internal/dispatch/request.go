@@ -1,0 +1,160 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
+)
+
+// What the service calls itself.
+const (
+	HTTPUserAgent      = "Google-Cloud-Tasks"
+	AppEngineUserAgent = "AppEngine-Google; (+http://code.google.com/appengine)"
+
+	defaultScope = "https://www.googleapis.com/auth/cloud-platform"
+)
+
+// httpRequest builds the request to an HTTP target.
+func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, _ *cloudtaskspb.Queue, t *cloudtaskspb.HttpRequest) (*http.Request, error) {
+	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), t.GetUrl(), body(t.GetBody()))
+	if err != nil {
+		return nil, err
+	}
+	copyHeaders(r.Header, t.GetHeaders())
+	r.Header["User-Agent"] = []string{HTTPUserAgent}
+	authorization, err := d.authorization(t)
+	if err != nil {
+		return nil, err
+	}
+	if authorization != "" {
+		dropHeader(r.Header, "Authorization")
+		r.Header["Authorization"] = []string{authorization}
+	}
+	attemptHeaders(r.Header, "X-CloudTasks-", a)
+	if p := a.Previous; p != nil {
+		r.Header["X-CloudTasks-TaskPreviousResponse"] = []string{strconv.Itoa(p.Status)}
+		r.Header["X-CloudTasks-TaskRetryReason"] = []string{""}
+	}
+	return r, nil
+}
+
+func (d *Dispatcher) authorization(t *cloudtaskspb.HttpRequest) (string, error) {
+	switch {
+	case t.GetOidcToken() != nil:
+		audience := t.GetOidcToken().GetAudience()
+		if audience == "" {
+			audience = t.GetUrl()
+		}
+		token, err := d.Tokens.OIDC(t.GetOidcToken().GetServiceAccountEmail(), audience)
+		return "Bearer " + token, err
+	case t.GetOauthToken() != nil:
+		scope := t.GetOauthToken().GetScope()
+		if scope == "" {
+			scope = defaultScope
+		}
+		return "Bearer " + d.Tokens.OAuth(t.GetOauthToken().GetServiceAccountEmail(), scope), nil
+	}
+	return "", nil
+}
+
+// appEngineRequest builds the request to an App Engine service: to the address
+// that stands in for it, with the host name it has in the cloud.
+func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, q *cloudtaskspb.Queue, t *cloudtaskspb.AppEngineHttpRequest) (*http.Request, error) {
+	routing := t.GetAppEngineRouting()
+	if q.GetAppEngineRoutingOverride() != nil {
+		routing = q.GetAppEngineRoutingOverride()
+	}
+	address, ok := d.AppEngine[routing.GetService()]
+	if !ok {
+		address, ok = d.AppEngine[""]
+	}
+	if !ok {
+		return nil, fmt.Errorf("no address is configured for the App Engine service %q, nor for the default service", routing.GetService())
+	}
+	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), "http://"+address+t.GetRelativeUri(), body(t.GetBody()))
+	if err != nil {
+		return nil, err
+	}
+	r.Host = routing.GetHost()
+	copyHeaders(r.Header, t.GetHeaders())
+	for name, value := range t.GetHeaders() {
+		if strings.EqualFold(name, "User-Agent") {
+			r.Header["User-Agent"] = []string{value}
+		}
+	}
+	attemptHeaders(r.Header, "X-AppEngine-", a)
+	if p := a.Previous; p != nil {
+		status, reason := 0, "Instance Unavailable"
+		if p.Responded {
+			status, reason = p.Status, "App Error"
+		}
+		r.Header["X-AppEngine-TaskPreviousResponse"] = []string{strconv.Itoa(status)}
+		r.Header["X-AppEngine-TaskRetryReason"] = []string{reason}
+	}
+	return r, nil
+}
+
+// attemptHeaders sets the five that every attempt has. Map writes keep the
+// service's own spelling, which Header.Set would change.
+func attemptHeaders(h http.Header, prefix string, a *engine.Delivery) {
+	h[prefix+"QueueName"] = []string{a.Queue[strings.LastIndexByte(a.Queue, '/')+1:]}
+	h[prefix+"TaskName"] = []string{a.ID}
+	h[prefix+"TaskRetryCount"] = []string{strconv.Itoa(a.Attempt - 1)}
+	h[prefix+"TaskExecutionCount"] = []string{strconv.Itoa(a.Executions)}
+	h[prefix+"TaskETA"] = []string{fmt.Sprintf("%d.%06d", a.Due/1e6, a.Due%1e6)}
+}
+
+// reserved are the headers that a task can't set: those that the service
+// computes, those of one connection only, and those that name the service.
+var reserved = map[string]bool{
+	"host": true, "content-length": true, "user-agent": true,
+	"connection": true, "keep-alive": true, "proxy-connection": true, "te": true,
+	"trailer": true, "transfer-encoding": true, "upgrade": true,
+}
+
+var reservedPrefixes = []string{"x-cloudtasks-", "x-appengine-", "x-google-"}
+
+// Reserved reports whether a task's own header of this name is ignored.
+func Reserved(name string) bool {
+	lower := strings.ToLower(name)
+	if reserved[lower] {
+		return true
+	}
+	for _, prefix := range reservedPrefixes {
+		if strings.HasPrefix(lower, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// copyHeaders keeps the spelling of the task's headers.
+func copyHeaders(h http.Header, task map[string]string) {
+	for name, value := range task {
+		if !Reserved(name) {
+			h[name] = []string{value}
+		}
+	}
+}
+
+// dropHeader removes a header in every spelling.
+func dropHeader(h http.Header, name string) {
+	for other := range h {
+		if strings.EqualFold(other, name) {
+			delete(h, other)
+		}
+	}
+}
+
+func methodName(m cloudtaskspb.HttpMethod) string {
+	if m == cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED {
+		return http.MethodPost
+	}
+	return m.String()
+}

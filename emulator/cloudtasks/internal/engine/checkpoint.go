@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/latchwork/latchwork/emulator/internal/journal"
+)
+
+const (
+	// smallestLog is the log size below which no checkpoint is worth its writes.
+	smallestLog = 32 << 20
+	// chunk is the number of tasks or tombstones encoded under one lock, and
+	// chunkBytes the size at which a chunk of tasks ends early.
+	chunk      = 256
+	chunkBytes = 1 << 20
+)
+
+// checkpoints is the state of checkpointing.
+type checkpoints struct {
+	writing bool
+	size    int64 // of the last one
+}
+
+// checkpointWhenGrown starts a checkpoint once the log has outgrown the last
+// one. The caller holds the lock.
+func (e *Engine) checkpointWhenGrown() {
+	if e.check.writing || e.closed || e.log.Size() < max(smallestLog, 2*e.check.size) {
+		return
+	}
+	c, err := e.log.Rotate()
+	if err != nil {
+		e.o.Logger.Error("no checkpoint could be started; the journal goes on growing", "error", err)
+		e.check.size = e.log.Size() // not at each record
+		return
+	}
+	e.check.writing = true
+	queues := e.queues.Values()
+	var deletions [][]byte
+	for name, at := range e.buried {
+		deletions = append(deletions, appendQueueDeletion(nil, name, at))
+	}
+	e.running.Go(func() {
+		size, err := e.writeCheckpoint(c, queues, deletions)
+		if err == nil {
+			err = c.Commit()
+		}
+		if err != nil {
+			c.Abort()
+			if !errors.Is(err, ErrClosed) {
+				e.o.Logger.Error("a checkpoint failed; the journal goes on growing", "error", err)
+			}
+		}
+		e.mu.Lock()
+		e.check.writing, e.check.size = false, size
+		e.mu.Unlock()
+	})
+}
+
+// writeCheckpoint writes the queues while the engine goes on. Each task is
+// written as it is when its turn comes: whatever happened to it since the log
+// was rotated is in the log that is replayed after the checkpoint.
+func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue, records [][]byte) (size int64, err error) {
+	flush := func() error {
+		for _, r := range records {
+			if err := c.Write(r); err != nil {
+				return err
+			}
+			size += int64(len(r))
+		}
+		records = records[:0]
+		if e.ctx.Err() != nil {
+			return ErrClosed
+		}
+		return nil
+	}
+	if err := flush(); err != nil {
+		return size, err
+	}
+	for _, q := range queues {
+		e.mu.Lock()
+		q.named.prune(e.now())
+		q.anonymous.prune(e.now())
+		named, anonymous := slices.Collect(q.named.all()), slices.Collect(q.anonymous.all())
+		records = append(records, appendQueue(nil, &q.Queue))
+		e.mu.Unlock()
+		for ts := range slices.Chunk(named, chunk) {
+			records = append(records, appendTombstones(nil, q.Name, true, ts))
+		}
+		for ts := range slices.Chunk(anonymous, chunk) {
+			records = append(records, appendTombstones(nil, q.Name, false, ts))
+		}
+		for next, more := "", true; more; {
+			if err := flush(); err != nil {
+				return size, err
+			}
+			next, more = e.encodeTasks(q, next, &records)
+		}
+	}
+	return size, flush()
+}
+
+// encodeTasks appends the records of a chunk of tasks, from the id next on.
+func (e *Engine) encodeTasks(q *queue, next string, records *[][]byte) (after string, more bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	size := 0
+	q.tasks.Ascend(next, func(id string, t *task) bool {
+		if len(*records) >= chunk || size >= chunkBytes {
+			after, more = id, true
+			return false
+		}
+		*records = append(*records, appendTask(nil, t))
+		size += len(t.spec)
+		return true
+	})
+	return after, more
+}

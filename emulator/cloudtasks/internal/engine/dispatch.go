@@ -1,0 +1,272 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"time"
+)
+
+// A Delivery is one attempt to be made.
+type Delivery struct {
+	Queue      string
+	QueueSpec  []byte
+	ID         string
+	Spec       []byte
+	Due        Micros
+	Attempt    int     // from 1
+	Executions int     // earlier attempts that counted as executed
+	Previous   *Result // of the last attempt; nil when there is none
+}
+
+// A Result is what became of a Delivery. It is kept with the task, so its texts
+// should be short.
+type Result struct {
+	Done      bool   // the task is finished
+	Responded bool   // the target answered
+	Executed  bool   // counts in Tries.Executions
+	Status    int    // what the next attempt is told: an HTTP status
+	Code      int32  // google.rpc.Code
+	Message   string // beside the code
+}
+
+const (
+	// maxSleep bounds the sleep of the clock: the time that a suspended machine
+	// loses is noticed after it.
+	maxSleep = time.Minute
+	// journalPause is the wait after a record that could not be written.
+	journalPause = time.Second
+)
+
+// wake puts q in line for dispatch. Every change that could let a task of q go
+// ends with wake and dispatch.
+func (e *Engine) wake(q *queue) {
+	if !q.inTurn && q.place_ != gone {
+		q.inTurn = true
+		e.ready = append(e.ready, q)
+	}
+}
+
+// dispatch starts deliveries while there is room, one of each queue in turn.
+func (e *Engine) dispatch() {
+	for !e.closed && len(e.ready) > 0 && e.inFlight < e.o.MaxInFlight {
+		q := e.ready[0]
+		e.ready = slices.Delete(e.ready, 0, 1) // keeps its memory; a location has few queues
+		q.inTurn = false
+		if e.dispatchOne(q) {
+			e.wake(q)
+		}
+	}
+}
+
+// dispatchOne starts the first delivery of q, if its time has come. Otherwise q
+// is woken by the alarm that this sets, or by the event that it waits for.
+func (e *Engine) dispatchOne(q *queue) (again bool) {
+	if q.place_ == gone {
+		return false
+	}
+	if q.Paused || len(q.due) == 0 || q.running >= q.Settings.MaxConcurrent {
+		e.setAlarm(q, 0)
+		return false
+	}
+	wall := time.Now()
+	now, t := Micros(wall.UnixMicro()), q.due[0]
+	if t.due > now {
+		e.setAlarm(q, t.due)
+		return false
+	}
+	if token := q.bucket.ready(); token > wall.UnixNano() {
+		e.setAlarm(q, Micros((token+999)/1000))
+		return false
+	}
+	if t.expired(now) {
+		if _, err := e.end(t); err != nil {
+			e.o.Logger.Error("an expired task can't be removed", "queue", q.Name, "task", t.id, "error", err)
+			e.setAlarm(q, now.Add(journalPause))
+			return false
+		}
+		return true
+	}
+	q.due.remove(0)
+	if err := e.start(t, now, false); err != nil {
+		e.o.Logger.Error("a dispatch can't be recorded, and waits", "queue", q.Name, "task", t.id, "error", err)
+		q.due.push(t)
+		e.setAlarm(q, now.Add(journalPause))
+		return false
+	}
+	q.bucket.take(wall.UnixNano())
+	return true
+}
+
+// start journals an attempt of t and delivers it in a goroutine of its own.
+func (e *Engine) start(t *task, now Micros, forced bool) error {
+	q := t.queue
+	var before Tries
+	if t.tries != nil {
+		before = *t.tries
+	}
+	tries := before
+	tries.Dispatches++
+	if tries.First == 0 {
+		tries.First = now
+	}
+	tries.LastDue, tries.LastDispatch, tries.LastResponse = t.due, now, 0
+	if _, err := e.write(func(b []byte) []byte { return appendTries(b, t, t.due, &tries) }); err != nil {
+		return err
+	}
+	t.tries = &tries
+	t.running++
+	q.running++
+	q.dispatched++
+	e.inFlight++
+	d := &Delivery{
+		Queue: q.Name, QueueSpec: q.Spec, ID: t.id, Spec: t.spec, Due: t.due,
+		Attempt: tries.Dispatches, Executions: before.Executions, Previous: before.Last,
+	}
+	e.duplicate(d)
+	e.running.Go(func() {
+		result := e.o.Deliver(e.ctx, d)
+		e.finish(t, result, now, forced)
+	})
+	return nil
+}
+
+// finish records the result of a delivery dispatched at the time from.
+func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q, now := t.queue, e.now()
+	e.inFlight--
+	q.running--
+	t.running--
+	if e.closed {
+		return // cut short by Close: delivered again at the next start
+	}
+	if r.Responded {
+		q.executed.add(now, 1)
+	}
+	if t.place_ != gone {
+		if !forced {
+			from = now
+		}
+		e.settle(t, r, now, from)
+	}
+	e.wake(q)
+	e.dispatch()
+}
+
+// settle applies a result to a task that is still there.
+func (e *Engine) settle(t *task, r Result, now, from Micros) {
+	tries := *t.tries
+	if r.Responded {
+		tries.Responses++
+	}
+	if r.Executed {
+		tries.Executions++
+	}
+	tries.LastResponse, tries.Last = now, &r
+
+	retry := t.queue.Settings.Retry
+	if t.retry != nil {
+		retry = *t.retry
+	}
+	var err error
+	if r.Done || retry.Exhausted(tries.Dispatches, now.Sub(tries.First)) || t.expired(now) {
+		_, err = e.end(t)
+	} else {
+		due := from.Add(retry.Backoff(tries.Dispatches))
+		if _, err = e.write(func(b []byte) []byte { return appendTries(b, t, due, &tries) }); err == nil {
+			t.due, t.tries = due, &tries
+		}
+	}
+	if err != nil {
+		e.o.Logger.Error("the result of a delivery can't be recorded; it is delivered again",
+			"queue", t.queue.Name, "task", t.id, "error", err)
+		t.due = now.Add(journalPause)
+	}
+	// Where RunTask made deliveries overlap, the last to end lets the next wait.
+	if t.place_ == nowhere && t.running == 0 {
+		t.queue.due.push(t)
+	}
+}
+
+// setAlarm wakes q at the time at; 0 is never.
+func (e *Engine) setAlarm(q *queue, at Micros) {
+	switch {
+	case q.place_ >= 0 && q.alarm == at:
+		return
+	case q.place_ >= 0 && at == 0:
+		e.alarms.remove(int(q.place_))
+	case at == 0:
+	case q.place_ >= 0:
+		q.alarm = at
+		e.alarms.fix(int(q.place_))
+	default:
+		q.alarm = at
+		e.alarms.push(q)
+	}
+	// Where another alarm became the first, the clock is early, which is harmless.
+	if at != 0 && e.alarms[0] == q {
+		e.setClock()
+	}
+}
+
+func (e *Engine) setClock() {
+	sleep := maxSleep
+	if len(e.alarms) > 0 {
+		at := time.UnixMicro(int64(e.alarms[0].alarm))
+		sleep = min(max(time.Until(at), 0), maxSleep)
+	}
+	e.clock.Reset(sleep)
+}
+
+// ring wakes the queues whose alarms are due, until Close.
+func (e *Engine) ring() {
+	for {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-e.clock.C:
+		}
+		e.mu.Lock()
+		now := e.now()
+		for len(e.alarms) > 0 && e.alarms[0].alarm <= now {
+			e.wake(e.alarms.remove(0))
+		}
+		e.dispatch()
+		e.setClock()
+		e.mu.Unlock()
+	}
+}
+
+// duplicate may start a second delivery of d, at once or a little later. Its
+// result changes nothing. Which attempts are chosen depends on the seed and on
+// names only, not on the order of events.
+func (e *Engine) duplicate(d *Delivery) {
+	delay, chosen := e.o.chooseDuplicate(d)
+	if !chosen || e.duplicates >= e.o.MaxInFlight {
+		return
+	}
+	e.duplicates++
+	again := *d
+	e.running.Go(func() {
+		if sleep(e.ctx, delay) {
+			e.o.Deliver(e.ctx, &again)
+		}
+		e.mu.Lock()
+		e.duplicates--
+		e.mu.Unlock()
+	})
+}
+
+// sleep waits for d and reports whether ctx is still alive.
+func sleep(ctx context.Context, d time.Duration) bool {
+	if d > 0 {
+		timer := time.NewTimer(d)
+		defer timer.Stop()
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+		}
+	}
+	return ctx.Err() == nil
+}

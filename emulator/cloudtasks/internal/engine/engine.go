@@ -1,0 +1,174 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/latchwork/latchwork/emulator/internal/journal"
+)
+
+// Micros is a time in microseconds since the Unix epoch, the resolution of the
+// Cloud Tasks API.
+type Micros int64
+
+// Sub returns the time from u to m.
+func (m Micros) Sub(u Micros) time.Duration { return time.Duration(m-u) * time.Microsecond }
+
+// Add returns the time d after m, rounded down.
+func (m Micros) Add(d time.Duration) Micros { return m + Micros(d/time.Microsecond) }
+
+// Bounds that are the service's own.
+const (
+	Retention = 31 * 24 * time.Hour // the longest life of a task
+	MaxQueues = 1000                // per location
+)
+
+// Options tunes an Engine; the zero values mean what is stated.
+type Options struct {
+	// Deliver makes one delivery and reports its result. It must end soon after
+	// ctx does. Required.
+	Deliver func(ctx context.Context, d *Delivery) Result
+
+	Dir   string        // data folder; "" keeps everything in memory
+	Fsync journal.Fsync // of the folder's journal
+
+	MaxInFlight    int           // deliveries at a time over all queues; 1000
+	Unlimited      bool          // ignore the rates of queues (their concurrency still counts)
+	TaskTombstone  time.Duration // how long the name of an ended task stays taken; 1 h, negative: not at all
+	QueueTombstone time.Duration // the same for queues; 72 h, negative: not at all
+
+	Duplicate float64 // the share of attempts that is delivered twice, 0 to 1
+	Seed      uint64  // chooses which
+
+	Logger *slog.Logger // nil discards
+}
+
+// The errors that callers tell apart; the texts for clients are the adapters'.
+var (
+	ErrQueueMissing    = errors.New("no such queue")
+	ErrQueueExists     = errors.New("queue exists")
+	ErrQueueTombstoned = errors.New("queue existed too recently")
+	ErrTooManyQueues   = fmt.Errorf("more than %d queues in a location", MaxQueues)
+	ErrTaskMissing     = errors.New("no such task")
+	ErrTaskExists      = errors.New("task exists")
+	ErrTaskTombstoned  = errors.New("task existed recently")
+	ErrTooManyForced   = errors.New("too many forced deliveries in flight")
+	ErrClosed          = errors.New("closed")
+)
+
+// An Engine holds queues and delivers their tasks. All methods may be called
+// concurrently; after Close they return ErrClosed.
+type Engine struct {
+	o   Options
+	log *journal.Journal
+
+	ctx     context.Context // ends with Close
+	cancel  context.CancelFunc
+	running sync.WaitGroup // the clock, deliveries and checkpoints
+
+	mu         sync.Mutex // orders everything below and the journal
+	closed     bool
+	queues     btree.Map[string, *queue]
+	buried     map[string]Micros // names of deleted queues
+	ready      []*queue          // queues that may have something to dispatch, in turn
+	inFlight   int               // deliveries, forced ones included
+	duplicates int               // deliveries beyond the real ones, waiting ones included
+	seq        uint64            // of the task created last
+	record     []byte            // reused for encoding
+
+	alarms heap[*queue] // queues that wait for a time
+	clock  *time.Timer  // for the first of alarms
+	check  checkpoints
+}
+
+// Open starts an engine, with the state that the data folder holds.
+func Open(o Options) (*Engine, error) {
+	if o.Deliver == nil {
+		return nil, errors.New("engine: no Deliver function")
+	}
+	if o.MaxInFlight < 0 {
+		return nil, fmt.Errorf("engine: %d deliveries in flight: must not be negative", o.MaxInFlight)
+	}
+	if o.Duplicate < 0 || o.Duplicate > 1 || o.Duplicate != o.Duplicate {
+		return nil, fmt.Errorf("engine: share of duplicates %v: must be within [0, 1]", o.Duplicate)
+	}
+	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1000)
+	o.TaskTombstone = cmp.Or(o.TaskTombstone, time.Hour)
+	o.QueueTombstone = cmp.Or(o.QueueTombstone, 72*time.Hour)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	e := &Engine{o: o, buried: make(map[string]Micros)}
+	if o.Dir != "" {
+		log, err := journal.Open(o.Dir, &journal.Options{Fsync: o.Fsync, Logger: o.Logger}, e.replay)
+		if err != nil {
+			return nil, err
+		}
+		e.log = log
+	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.clock = time.NewTimer(maxSleep)
+	e.running.Go(e.ring)
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.queues.Scan(func(_ string, q *queue) bool {
+		e.wake(q)
+		return true
+	})
+	e.dispatch()
+	return e, nil
+}
+
+// Close cancels the deliveries in flight, whose tasks stay as they were, waits
+// for them to return and closes the journal. Closing twice is harmless.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	closed := e.closed
+	e.closed = true
+	e.mu.Unlock()
+	e.cancel()
+	e.running.Wait()
+	if closed {
+		return nil
+	}
+	e.clock.Stop()
+	return e.log.Close()
+}
+
+// now is the one clock of the engine.
+func (e *Engine) now() Micros { return Micros(time.Now().UnixMicro()) }
+
+// write appends the record that f encodes. The caller holds the lock and
+// changes the state only when there is no error.
+func (e *Engine) write(f func(b []byte) []byte) (journal.Synced, error) {
+	if e.log == nil {
+		return journal.Synced{}, nil
+	}
+	e.record = f(e.record[:0])
+	synced, err := e.log.Append(e.record)
+	if err != nil {
+		return journal.Synced{}, err
+	}
+	e.checkpointWhenGrown()
+	return synced, nil
+}
+
+// queue returns a live queue.
+func (e *Engine) queue(name string) (*queue, error) {
+	if e.closed {
+		return nil, ErrClosed
+	}
+	q, ok := e.queues.Get(name)
+	if !ok {
+		return nil, ErrQueueMissing
+	}
+	return q, nil
+}

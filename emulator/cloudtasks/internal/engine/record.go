@@ -1,0 +1,330 @@
+package engine
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+)
+
+// The kinds of journal records. Each carries absolute values, never changes
+// relative to earlier ones: replaying a record over a state that already
+// includes it, as a checkpoint taken in mid-run needs, gives the same state.
+const (
+	opQueue         byte = iota + 1 // a queue as it now is
+	opQueueDeletion                 // and when
+	opTask                          // a task as it now is
+	opTries                         // its due time and attempts
+	opTaskEnd                       // and when
+	opPurge                         // of a queue, and when
+	opTombstones                    // of a queue, only in checkpoints
+)
+
+var errRecord = errors.New("cut short")
+
+func appendText[T string | []byte](b []byte, s T) []byte {
+	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
+}
+
+func appendInt[T ~int | ~int32 | ~int64](b []byte, i T) []byte {
+	return binary.AppendVarint(b, int64(i))
+}
+
+func appendBool(b []byte, v bool) []byte {
+	if v {
+		return append(b, 1)
+	}
+	return append(b, 0)
+}
+
+func appendRetry(b []byte, r *Retry) []byte {
+	b = appendInt(b, r.MaxAttempts)
+	b = appendInt(b, r.MaxDuration)
+	b = appendInt(b, r.MinBackoff)
+	b = appendInt(b, r.MaxBackoff)
+	return appendInt(b, r.MaxDoublings)
+}
+
+func appendQueue(b []byte, q *Queue) []byte {
+	b = appendText(append(b, opQueue), q.Name)
+	b = binary.BigEndian.AppendUint64(b, math.Float64bits(q.Settings.Rate))
+	b = appendInt(b, q.Settings.Burst)
+	b = appendInt(b, q.Settings.MaxConcurrent)
+	b = appendRetry(b, &q.Settings.Retry)
+	b = appendText(b, q.Spec)
+	b = appendBool(b, q.Paused)
+	return appendInt(b, q.Purged)
+}
+
+func appendQueueDeletion(b []byte, name string, at Micros) []byte {
+	return appendInt(appendText(append(b, opQueueDeletion), name), at)
+}
+
+func appendPurge(b []byte, name string, at Micros) []byte {
+	return appendInt(appendText(append(b, opPurge), name), at)
+}
+
+func appendTask(b []byte, t *task) []byte {
+	b = appendText(append(b, opTask), t.queue.Name)
+	b = appendText(b, t.id)
+	b = appendBool(b, t.named)
+	b = appendInt(b, t.created)
+	b = appendInt(b, t.due)
+	b = appendText(b, t.spec)
+	b = appendBool(b, t.retry != nil)
+	if t.retry != nil {
+		b = appendRetry(b, t.retry)
+	}
+	b = appendBool(b, t.tries != nil)
+	if t.tries != nil {
+		b = appendTriesFields(b, t.tries)
+	}
+	return b
+}
+
+func appendTries(b []byte, t *task, due Micros, tries *Tries) []byte {
+	b = appendText(append(b, opTries), t.queue.Name)
+	b = appendText(b, t.id)
+	b = appendInt(b, due)
+	return appendTriesFields(b, tries)
+}
+
+func appendTriesFields(b []byte, t *Tries) []byte {
+	b = appendInt(b, t.Dispatches)
+	b = appendInt(b, t.Responses)
+	b = appendInt(b, t.Executions)
+	b = appendInt(b, t.First)
+	b = appendInt(b, t.LastDue)
+	b = appendInt(b, t.LastDispatch)
+	b = appendInt(b, t.LastResponse)
+	b = appendBool(b, t.Last != nil)
+	if t.Last != nil {
+		b = appendBool(b, t.Last.Responded)
+		b = appendBool(b, t.Last.Executed)
+		b = appendInt(b, t.Last.Status)
+		b = appendInt(b, t.Last.Code)
+		b = appendText(b, t.Last.Message)
+	}
+	return b
+}
+
+func appendTaskEnd(b []byte, t *task, at Micros) []byte {
+	b = appendText(append(b, opTaskEnd), t.queue.Name)
+	b = appendText(b, t.id)
+	b = appendBool(b, t.named)
+	return appendInt(b, at)
+}
+
+func appendTombstones(b []byte, queue string, named bool, ts []tombstone) []byte {
+	b = appendText(append(b, opTombstones), queue)
+	b = appendBool(b, named)
+	b = appendInt(b, len(ts))
+	for _, t := range ts {
+		b = append(b, t.mark[:]...)
+		b = appendInt(b, t.buried)
+	}
+	return b
+}
+
+// A decoder reads the fields of a record. After the first error it returns zero
+// values.
+type decoder struct {
+	b   []byte
+	err error
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if d.err != nil || n > uint64(len(d.b)) {
+		d.err = errRecord
+		return nil
+	}
+	taken := d.b[:n]
+	d.b = d.b[n:]
+	return taken
+}
+
+func (d *decoder) bytes() []byte {
+	n, size := binary.Uvarint(d.b)
+	if size <= 0 {
+		d.err = errRecord
+		return nil
+	}
+	d.b = d.b[size:]
+	return append([]byte(nil), d.take(n)...)
+}
+
+func (d *decoder) text() string { return string(d.bytes()) }
+
+func (d *decoder) int() int64 {
+	n, size := binary.Varint(d.b)
+	if size <= 0 {
+		d.err = errRecord
+		return 0
+	}
+	d.b = d.b[size:]
+	return n
+}
+
+func (d *decoder) micros() Micros          { return Micros(d.int()) }
+func (d *decoder) duration() time.Duration { return time.Duration(d.int()) }
+
+func (d *decoder) bool() bool {
+	b := d.take(1)
+	return b != nil && b[0] != 0
+}
+
+func (d *decoder) float() float64 {
+	if b := d.take(8); b != nil {
+		return math.Float64frombits(binary.BigEndian.Uint64(b))
+	}
+	return 0
+}
+
+func (d *decoder) retry() Retry {
+	return Retry{
+		MaxAttempts: int(d.int()), MaxDuration: d.duration(),
+		MinBackoff: d.duration(), MaxBackoff: d.duration(), MaxDoublings: int(d.int()),
+	}
+}
+
+func (d *decoder) tries() *Tries {
+	t := &Tries{
+		Dispatches: int(d.int()), Responses: int(d.int()), Executions: int(d.int()),
+		First: d.micros(), LastDue: d.micros(), LastDispatch: d.micros(), LastResponse: d.micros(),
+	}
+	if d.bool() {
+		t.Last = &Result{
+			Responded: d.bool(), Executed: d.bool(),
+			Status: int(d.int()), Code: int32(d.int()), Message: d.text(),
+		}
+	}
+	return t
+}
+
+// replay applies one record of the journal. It runs before anything else does.
+// What a record speaks of may be missing: a checkpoint is written while the
+// engine works, so it can be ahead of the records that follow it.
+func (e *Engine) replay(record []byte) error {
+	d := decoder{b: record}
+	var op byte
+	if b := d.take(1); b != nil {
+		op = b[0]
+	}
+	name := d.text()
+	q, live := e.queues.Get(name)
+	switch op {
+	case opQueue:
+		e.replayQueue(&d, name, q)
+	case opQueueDeletion:
+		at := d.micros()
+		if d.err == nil && live {
+			e.dropQueue(q, at)
+		} else if d.err == nil {
+			e.buried[name] = at
+		}
+	case opTask:
+		e.replayTask(&d, q)
+	case opTries:
+		id, due, tries := d.text(), d.micros(), d.tries()
+		if t := q.replayed(id); t != nil && d.err == nil {
+			t.due, t.tries = due, tries
+			q.due.fix(int(t.place_))
+		}
+	case opTaskEnd:
+		id, named, at := d.text(), d.bool(), d.micros()
+		if d.err != nil || !live {
+			break
+		}
+		t := q.replayed(id)
+		if t == nil {
+			t = &task{queue: q, id: id, place_: nowhere}
+		}
+		t.named = named
+		e.drop(t, at)
+	case opPurge:
+		if at := d.micros(); d.err == nil && live {
+			q.purge(at)
+		}
+	case opTombstones:
+		replayTombstones(&d, q)
+	default:
+		return fmt.Errorf("record of unknown kind %d: written by a newer version?", op)
+	}
+	if d.err != nil {
+		return fmt.Errorf("record of kind %d for %q: %w", op, name, d.err)
+	}
+	return nil
+}
+
+func (e *Engine) replayQueue(d *decoder, name string, q *queue) {
+	desc := Queue{
+		Name: name,
+		Settings: Settings{
+			Rate: d.float(), Burst: int(d.int()), MaxConcurrent: int(d.int()), Retry: d.retry(),
+		},
+		Spec: d.bytes(), Paused: d.bool(), Purged: d.micros(),
+	}
+	if d.err == nil {
+		d.err = desc.Settings.check()
+	}
+	if d.err != nil {
+		return
+	}
+	if q == nil {
+		q = e.newQueue(desc)
+		e.queues.Set(name, q)
+	}
+	q.Queue = desc
+	e.setLimits(q)
+	delete(e.buried, name)
+}
+
+func (e *Engine) replayTask(d *decoder, q *queue) {
+	e.seq++
+	t := &task{
+		queue: q, id: d.text(), named: d.bool(), created: d.micros(), due: d.micros(), spec: d.bytes(),
+		seq: e.seq, place_: nowhere,
+	}
+	if d.bool() {
+		retry := d.retry()
+		t.retry = &retry
+	}
+	if d.bool() {
+		t.tries = d.tries()
+	}
+	if d.err != nil || q == nil {
+		return
+	}
+	if old := q.replayed(t.id); old != nil {
+		q.due.remove(int(old.place_))
+	}
+	q.tasks.Set(t.id, t)
+	q.due.push(t)
+}
+
+func replayTombstones(d *decoder, q *queue) {
+	named := d.bool()
+	for range d.int() {
+		m, at := d.take(uint64(len(mark{}))), d.micros()
+		if d.err != nil {
+			return
+		}
+		switch {
+		case q == nil:
+		case named:
+			q.named.bury(mark(m), at)
+		default:
+			q.anonymous.bury(mark(m), at)
+		}
+	}
+}
+
+// replayed returns the task called id, or nil.
+func (q *queue) replayed(id string) *task {
+	if q == nil {
+		return nil
+	}
+	t, _ := q.tasks.Get(id)
+	return t
+}

@@ -1,0 +1,40 @@
+package engine
+
+// Stats is a look at the whole engine.
+type Stats struct {
+	Queues   []QueueStats // in the order of names
+	InFlight int          // deliveries, duplicates included
+}
+
+// QueueStats is a look at one queue.
+type QueueStats struct {
+	Name       string
+	Paused     bool
+	Waiting    int    // tasks that no delivery is in flight for
+	Running    int    // deliveries in flight
+	Tasks      int    // both
+	Oldest     Micros // the earliest time a waiting task is or was due; 0: none
+	Executed   uint64 // deliveries answered in the last minute
+	Dispatched uint64 // attempts since the start of the process
+}
+
+// Stats looks at all queues.
+func (e *Engine) Stats() Stats {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := e.now()
+	s := Stats{InFlight: e.inFlight + e.duplicates}
+	e.queues.Scan(func(_ string, q *queue) bool {
+		qs := QueueStats{
+			Name: q.Name, Paused: q.Paused,
+			Waiting: len(q.due), Running: q.running, Tasks: q.tasks.Len(),
+			Executed: q.executed.sum(now), Dispatched: q.dispatched,
+		}
+		if len(q.due) > 0 {
+			qs.Oldest = q.due[0].due
+		}
+		s.Queues = append(s.Queues, qs)
+		return true
+	})
+	return s
+}

@@ -1,0 +1,59 @@
+package cloudtasks
+
+import (
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/latchwork/latchwork/emulator/internal/journal"
+)
+
+// Options tunes a Server; nil and the zero values mean what is stated.
+type Options struct {
+	Dir    string       // data folder; "" keeps everything in memory
+	Fsync  string       // "interval" (also ""), "never" or "always"; see package journal
+	Logger *slog.Logger // nil discards
+
+	// AllowHosts are names, besides loopback names and IP literals, under which
+	// the HTTP/1.1 side answers.
+	AllowHosts []string
+
+	Unlimited   bool // ignore the rates of queues; their concurrency still counts
+	MaxInFlight int  // deliveries at a time over all queues; 1000
+
+	ChaosDuplicate float64 // share of attempts that are delivered twice, 0 to 1
+	Seed           uint64  // chooses which: the same names and seed give the same choice
+
+	// TaskTombstone is how long the name of an ended task stays taken: 1 h.
+	// QueueTombstone is the same for queues: 72 h. Negative: not at all.
+	TaskTombstone, QueueTombstone time.Duration
+
+	// Transport carries deliveries; nil is one of the server's own, sized to
+	// MaxInFlight. Close closes its idle connections.
+	Transport http.RoundTripper
+
+	// AppEngine has the address (host:port) that stands in for each App Engine
+	// service; "" is the default service, which also gets what no other name
+	// matches.
+	AppEngine map[string]string
+}
+
+// check finds what New would otherwise find too late. The engine checks the
+// rest.
+func (o *Options) check() (journal.Fsync, error) {
+	fsync, err := journal.ParseFsync(o.Fsync)
+	if err != nil {
+		return "", err
+	}
+	for _, service := range slices.Sorted(maps.Keys(o.AppEngine)) {
+		address := o.AppEngine[service]
+		if _, port, err := net.SplitHostPort(address); err != nil || port == "" {
+			return "", fmt.Errorf("address %q of the App Engine service %q: must be host:port", address, service)
+		}
+	}
+	return fsync, nil
+}

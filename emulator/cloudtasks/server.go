@@ -1,0 +1,121 @@
+package cloudtasks
+
+import (
+	"cmp"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/grpc"
+
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/identity"
+	"github.com/latchwork/latchwork/emulator/internal/wire"
+)
+
+const defaultInFlight = 1000
+
+// A Server is a Cloud Tasks emulator. New makes it, and starts to deliver what
+// its data folder holds.
+type Server struct {
+	engine    *engine.Engine
+	wire      *wire.Server
+	transport http.RoundTripper
+}
+
+// New opens the data folder and returns a server that delivers tasks from now
+// on, and answers once Serve is called. The error says which option is wrong, or
+// what is wrong with the folder.
+func New(o *Options) (*Server, error) {
+	if o == nil {
+		o = new(Options)
+	}
+	fsync, err := o.check()
+	if err != nil {
+		return nil, err
+	}
+	logger := o.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	inFlight := cmp.Or(o.MaxInFlight, defaultInFlight)
+	transport := o.Transport
+	if transport == nil {
+		transport = dispatch.NewTransport(inFlight)
+	}
+	tokens := identity.New(o.Dir)
+	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine}
+	e, err := engine.Open(engine.Options{
+		Deliver: d.Deliver,
+		Dir:     o.Dir, Fsync: fsync,
+		MaxInFlight: inFlight, Unlimited: o.Unlimited,
+		TaskTombstone: o.TaskTombstone, QueueTombstone: o.QueueTombstone,
+		Duplicate: o.ChaosDuplicate, Seed: o.Seed,
+		Logger: logger,
+	})
+	if err != nil {
+		return nil, err
+	}
+	server := grpc.NewServer(wire.GRPCOptions()...)
+	cloudtaskspb.RegisterCloudTasksServer(server, &service{engine: e})
+	return &Server{
+		engine: e, transport: transport,
+		wire: &wire.Server{GRPC: server, HTTP: tokens.Handler(), AllowHosts: o.AllowHosts, Logger: logger},
+	}, nil
+}
+
+// Serve answers on l until Close, and then returns nil. It can be called for
+// several listeners.
+func (s *Server) Serve(l net.Listener) error { return s.wire.Serve(l) }
+
+// Close ends the connections, cancels the deliveries in flight, whose tasks stay
+// to be delivered again, and closes the data folder. Closing twice is harmless.
+func (s *Server) Close() error {
+	err := errors.Join(s.wire.Close(), s.engine.Close())
+	if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
+		t.CloseIdleConnections()
+	}
+	return err
+}
+
+// Stats is a look at a server.
+type Stats struct {
+	Queues   []QueueStats // in the order of names
+	InFlight int          // deliveries under way, duplicates of chaos included
+}
+
+// QueueStats is a look at a queue.
+type QueueStats struct {
+	Name               string // projects/P/locations/L/queues/Q
+	State              string // RUNNING or PAUSED
+	Tasks              int    // waiting or running
+	Waiting            int    // tasks without a delivery under way
+	Running            int    // deliveries under way
+	OldestETA          time.Time
+	ExecutedLastMinute uint64 // deliveries that were answered
+	Attempts           uint64 // since the server started
+}
+
+// Stats looks at all queues. OldestETA is zero where nothing waits.
+func (s *Server) Stats() Stats {
+	seen := s.engine.Stats()
+	stats := Stats{InFlight: seen.InFlight, Queues: make([]QueueStats, len(seen.Queues))}
+	for i, q := range seen.Queues {
+		state := cloudtaskspb.Queue_RUNNING
+		if q.Paused {
+			state = cloudtaskspb.Queue_PAUSED
+		}
+		stats.Queues[i] = QueueStats{
+			Name: q.Name, State: state.String(), Tasks: q.Tasks, Waiting: q.Waiting, Running: q.Running,
+			ExecutedLastMinute: q.Executed, Attempts: q.Dispatched,
+		}
+		if q.Oldest != 0 {
+			stats.Queues[i].OldestETA = time.UnixMicro(int64(q.Oldest))
+		}
+	}
+	return stats
+}
