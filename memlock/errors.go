@@ -5,7 +5,7 @@ import "errors"
 var (
 	// ErrFailedToLock is returned, bare, when someone else holds the lock. An
 	// error that also matches ErrUnavailable says that nobody knows.
-	ErrFailedToLock = errors.New("memlock: failed to lock: someone else holds it")
+	ErrFailedToLock = errors.New("memlock: failed to lock")
 
 	// ErrEmptyClientID is returned, bare, for an empty client ID.
 	ErrEmptyClientID = errors.New("memlock: the client ID is empty")
@@ -13,7 +13,7 @@ var (
 	// ErrUnavailable is matched, beside ErrFailedToLock and the cause, by the
 	// error of a call that could not learn who holds the lock: the store is
 	// down or too slow, or the caller's context ended first. f was not called.
-	ErrUnavailable = errors.New("memlock: the lock store did not answer")
+	ErrUnavailable = errors.New("lock store unavailable")
 
 	// ErrLost is the context.Cause of f's context after the lock was lost.
 	ErrLost = errors.New("memlock: the lock was lost")

@@ -31,10 +31,10 @@ type lease struct {
 type leaseState int
 
 const (
-	held leaseState = iota
-	expired          // the lease clock ended: the entry may still be ours
-	taken            // the store said so: the entry is not ours
-	over             // f has returned
+	held    leaseState = iota
+	expired            // the lease clock ended: the entry may still be ours
+	taken              // the store said so: the entry is not ours
+	over               // f has returned
 )
 
 var (
@@ -45,11 +45,14 @@ var (
 // acquire takes the lock and starts its clock, which counts from before the
 // store was asked.
 func (h *lease) acquire() error {
+	if h.parent.Err() != nil {
+		return h.unavailable(context.Cause(h.parent))
+	}
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(h.parent, h.timeout)
 	holder, err := h.store.Acquire(ctx, h.stored, h.owner, h.ttl)
-	if err != nil && h.parent.Err() != nil {
-		err = fmt.Errorf("%w (%w)", context.Cause(h.parent), err)
+	if cause := context.Cause(h.parent); err != nil && cause != nil && !errors.Is(err, cause) {
+		err = fmt.Errorf("%w: %w", err, cause)
 	}
 	cancel()
 	if err != nil {
@@ -68,9 +71,8 @@ func (h *lease) acquire() error {
 	}
 	h.ctx, h.cancel = context.WithCancelCause(h.parent)
 	h.mu.Lock() // the timer may fire before it is stored
-	h.refresh = time.AfterFunc(untilNext(h.settings.refresh), h.tick)
+	h.refresh = time.AfterFunc(untilNext(h.every), h.tick)
 	h.mu.Unlock()
-	h.tell(h.observer.Acquired, Event{})
 	return nil
 }
 
@@ -110,14 +112,14 @@ func (h *lease) tick() {
 	case h.state != held:
 	case err != nil:
 		h.lastErr = err
-		h.refresh.Reset(untilNext(h.settings.refresh / 4))
+		h.refresh.Reset(untilNext(h.every / 4))
 	case !ours:
 		h.lose(taken, errTaken)
 	default:
 		h.lastErr = nil
 		h.end = start.Add(h.ttl - h.margin)
 		h.clock.Reset(time.Until(h.end))
-		h.refresh.Reset(untilNext(h.settings.refresh))
+		h.refresh.Reset(untilNext(h.every))
 	}
 }
 

@@ -81,6 +81,7 @@ func (l *Locker) TryWithLock(ctx context.Context, key, clientID string, f func(c
 		return err
 	}
 	defer h.finish() // on panics and runtime.Goexit too
+	h.tell(h.observer.Acquired, Event{})
 	return f(h.ctx)
 }
 

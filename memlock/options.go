@@ -78,7 +78,7 @@ type settings struct {
 	prefix    string
 	ttl       time.Duration
 	margin    time.Duration // f's context ends this long before the entry may
-	refresh   time.Duration
+	every     time.Duration // the longest pause between refreshes
 	timeout   time.Duration
 	reentrant bool
 	observer  Observer
@@ -92,7 +92,7 @@ func (o *Options) settings() (settings, error) {
 	s := settings{
 		prefix:    o.Prefix,
 		ttl:       o.TTL,
-		refresh:   o.Refresh,
+		every:     o.Refresh,
 		timeout:   o.Timeout,
 		reentrant: o.Reentrant,
 		observer:  o.Observer,
@@ -104,8 +104,8 @@ func (o *Options) settings() (settings, error) {
 	if s.ttl == 0 {
 		s.ttl = defaultTTL
 	}
-	if s.refresh == 0 {
-		s.refresh = s.ttl / 8
+	if s.every == 0 {
+		s.every = s.ttl / 8
 	}
 	if s.timeout == 0 {
 		s.timeout = defaultTimeout
@@ -125,9 +125,9 @@ func (o *Options) settings() (settings, error) {
 	if s.ttl < minTTL || s.ttl > maxTTL {
 		return s, fmt.Errorf("%w: TTL %v is not between %v and %v", ErrInvalidOptions, s.ttl, minTTL, maxTTL)
 	}
-	if s.refresh < time.Millisecond || s.refresh > s.ttl/2 {
+	if s.every < time.Millisecond || s.every > s.ttl/2 {
 		return s, fmt.Errorf("%w: Refresh %v is not between %v and %v, half the TTL",
-			ErrInvalidOptions, s.refresh, time.Millisecond, s.ttl/2)
+			ErrInvalidOptions, s.every, time.Millisecond, s.ttl/2)
 	}
 	if s.timeout < 0 {
 		return s, fmt.Errorf("%w: Timeout %v is negative", ErrInvalidOptions, s.timeout)
