@@ -155,6 +155,11 @@ func kindValid(kind uint32, payload []byte) bool {
 	return false
 }
 
+// markFits reports whether a mark at the offset start belongs there.
+func markFits(payload []byte, id fileID, start int64) bool {
+	return fileID(payload[:idSize]) == id && binary.LittleEndian.Uint64(payload[idSize:]) <= uint64(start)
+}
+
 // findMark looks in what follows from for a sync mark which says that the log
 // was synced beyond that offset. It needs no valid frames on the way; without a
 // known id (the header is gone) any mark counts.
@@ -176,7 +181,7 @@ func findMark(r io.ReaderAt, size, from int64, id *fileID) (synced int64, found 
 			payload := b[frameHead : frameHead+markSize]
 			sum := crc32.Update(crc32.Checksum(b[:4], castagnoli), castagnoli, payload)
 			at := int64(binary.LittleEndian.Uint64(payload[idSize:]))
-			if sum == binary.LittleEndian.Uint32(b[4:]) && at > from && (id == nil || fileID(payload) == *id) {
+			if sum == binary.LittleEndian.Uint32(b[4:]) && at > from && (id == nil || fileID(payload[:idSize]) == *id) {
 				return at, true, nil
 			}
 		}

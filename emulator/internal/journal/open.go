@@ -189,7 +189,12 @@ func (j *Journal) replayLog(seq uint64, later []uint64, apply func([]byte) error
 		if err != nil {
 			break
 		}
-		j.size += frameHead + int64(len(payload))
+		start := r.offset - frameHead - int64(len(payload))
+		if kind == kindMark && !markFits(payload, r.id, start) {
+			r.offset, err = start, errTorn // something before it is missing
+			break
+		}
+		j.size += r.offset - start
 		if kind == kindRecord {
 			if err := apply(payload); err != nil {
 				return false, fmt.Errorf("journal %s: %s: record that ends at offset %d: %w", j.dir, name, r.offset, err)
@@ -202,7 +207,7 @@ func (j *Journal) replayLog(seq uint64, later []uint64, apply func([]byte) error
 	case err != errTorn:
 		return false, fmt.Errorf("journal %s: %s: %w", j.dir, name, err)
 	}
-	id := &r.id
+	id := &r.id // of the marks that count
 	if !known {
 		id = nil
 	}
