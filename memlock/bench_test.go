@@ -3,10 +3,6 @@ package memlock_test
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -80,31 +76,4 @@ func BenchmarkLock(b *testing.B) {
 	}
 }
 
-func check(tb testing.TB, err error) {
-	if err != nil {
-		tb.Helper()
-		tb.Fatal(err)
-	}
-}
-
 func unique() string { return fmt.Sprintf("bench.%d.", time.Now().UnixNano()) }
-
-func startMemcached(tb testing.TB) string {
-	dir, err := os.MkdirTemp("", "memlock")
-	check(tb, err)
-	sock := filepath.Join(dir, "s")
-	cmd := exec.Command("memcached", "-u", "nobody", "-l", "127.0.0.1:21911", "-m", "64")
-	_ = sock
-	check(tb, cmd.Start())
-	tb.Cleanup(func() { cmd.Process.Kill(); cmd.Wait(); os.RemoveAll(dir) })
-	for range 100 {
-		c, err := net.Dial("tcp", "127.0.0.1:21911")
-		if err == nil {
-			c.Close()
-			return "127.0.0.1:21911"
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	tb.Fatal("no memcached")
-	return ""
-}
