@@ -172,3 +172,6 @@ func newClient(t testing.TB, dial dialer) *memcache.Client {
 func isReset(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
+
+// errShortage is what accept answers when the process is out of files.
+var errShortage = &net.OpError{Op: "accept", Net: "tcp", Err: syscall.EMFILE}
