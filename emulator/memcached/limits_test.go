@@ -100,12 +100,27 @@ func TestLongLines(t *testing.T) {
 		expect(t, say(strings.Repeat("x", 2048)), "")
 		expect(t, say("x"), "(closed)")
 
+		const mib = 1 << 20
+		keys := func(n int) string { return strings.Repeat(strings.Repeat("k", 249)+" ", n/250) }
 		say = talk(t, dial)
-		expect(t, say("get "+strings.Repeat("k ", 1<<20)), "")
+		expect(t, say("get "+keys(2*mib)), "")
 		expect(t, say("\r\nversion\r\n"), "END\r\nVERSION 1.6.18\r\n")
-		expect(t, say("gets "+strings.Repeat("k ", 1<<20)+"\r\nget"), "END\r\n")
+		expect(t, say("gets "+keys(2*mib)+"\r\nget"), "END\r\n")
 		expect(t, say(" k\r\n"), "END\r\n")
-		expect(t, say("get "+strings.Repeat("k ", 2<<20)), "SERVER_ERROR out of memory reading request\r\n(closed)")
+		expect(t, say("get "+keys(4*mib+1000)), "SERVER_ERROR out of memory reading request\r\n(closed)")
+	})
+}
+
+// Lines that don't end are bounded together, and free again when they end.
+func TestUnfinishedLinesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, dial := startOurs(t, &memcached.Options{MaxBytes: 64 << 10})
+		line := "get " + strings.Repeat("k ", 24<<10)
+		first := talk(t, dial)
+		expect(t, first(line), "")
+		expect(t, talk(t, dial)(line), "SERVER_ERROR out of memory reading request\r\n(closed)")
+		expect(t, first("\r\nversion\r\n"), "END\r\nVERSION 1.6.18\r\n")
+		expect(t, talk(t, dial)(line), "")
 	})
 }
 

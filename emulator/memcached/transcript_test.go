@@ -37,7 +37,7 @@ type block struct {
 
 const dashes = "----"
 
-func readTranscript(t *testing.T, name string) []block {
+func readTranscript(t testing.TB, name string) []block {
 	t.Helper()
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -83,7 +83,7 @@ func writeTranscript(t *testing.T, name string, blocks []block) {
 }
 
 // data turns a line of input into the bytes to send.
-func data(t *testing.T, line string) string {
+func data(t testing.TB, line string) string {
 	t.Helper()
 	if !strings.HasPrefix(line, `"`) {
 		return line + "\r\n"
