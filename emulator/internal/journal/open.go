@@ -87,6 +87,7 @@ func (j *Journal) resume(first uint64, logs []uint64) (err error) {
 	if len(logs) == 0 {
 		if j.current, err = j.create(first); err == nil {
 			j.end = j.current.end
+			j.synced.Store(j.end) // an empty log is not worth a sync
 		}
 		return err
 	}
