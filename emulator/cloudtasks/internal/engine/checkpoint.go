@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -20,12 +21,13 @@ const (
 type checkpoints struct {
 	writing bool
 	size    int64 // of the last one
+	least   int64 // smallestLog, but for tests
 }
 
 // checkpointWhenGrown starts a checkpoint once the log has outgrown the last
 // one. The caller holds the lock.
 func (e *Engine) checkpointWhenGrown() {
-	if e.check.writing || e.closed || e.log.Size() < max(smallestLog, 2*e.check.size) {
+	if e.check.writing || e.closed || e.log.Size() < max(cmp.Or(e.check.least, smallestLog), 2*e.check.size) {
 		return
 	}
 	c, err := e.log.Rotate()
@@ -82,13 +84,14 @@ func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue, records
 		q.named.prune(e.now())
 		q.anonymous.prune(e.now())
 		named, anonymous := slices.Collect(q.named.all()), slices.Collect(q.anonymous.all())
-		records = append(records, appendQueue(nil, &q.Queue))
+		desc := q.Queue
 		e.mu.Unlock()
+		records = append(records, appendQueue(nil, &desc))
 		for ts := range slices.Chunk(named, chunk) {
-			records = append(records, appendTombstones(nil, q.Name, true, ts))
+			records = append(records, appendTombstones(nil, desc.Name, true, ts))
 		}
 		for ts := range slices.Chunk(anonymous, chunk) {
-			records = append(records, appendTombstones(nil, q.Name, false, ts))
+			records = append(records, appendTombstones(nil, desc.Name, false, ts))
 		}
 		for next, more := "", true; more; {
 			if err := flush(); err != nil {

@@ -152,13 +152,9 @@ func (e *Engine) write(f func(b []byte) []byte) (journal.Synced, error) {
 	if e.log == nil {
 		return journal.Synced{}, nil
 	}
+	e.checkpointWhenGrown() // first: the change isn't part of the state yet
 	e.record = f(e.record[:0])
-	synced, err := e.log.Append(e.record)
-	if err != nil {
-		return journal.Synced{}, err
-	}
-	e.checkpointWhenGrown()
-	return synced, nil
+	return e.log.Append(e.record)
 }
 
 // queue returns a live queue.

@@ -100,8 +100,11 @@ func (e *Engine) mayCreateQueue(name string) error {
 	}
 	location, n := name[:strings.LastIndexByte(name, '/')+1], 0
 	e.queues.Ascend(location, func(other string, _ *queue) bool {
+		if !strings.HasPrefix(other, location) {
+			return false
+		}
 		n++
-		return n < MaxQueues && strings.HasPrefix(other, location)
+		return n < MaxQueues
 	})
 	if n >= MaxQueues {
 		return ErrTooManyQueues

@@ -19,10 +19,13 @@ func (r Retry) Backoff(attempts int) time.Duration {
 	delay := r.MinBackoff
 	retry := max(attempts, 1) - 1
 	for range min(retry, r.MaxDoublings) {
-		if delay >= r.MaxBackoff || delay == 0 {
-			return min(delay, r.MaxBackoff)
+		if delay == 0 {
+			return 0
 		}
-		delay *= 2 // below twice MaxBackoff, so it can't overflow
+		if delay >= r.MaxBackoff-delay {
+			return r.MaxBackoff
+		}
+		delay *= 2
 	}
 	if linear := retry - r.MaxDoublings; linear > 0 && delay > 0 {
 		if int64(linear) >= int64(r.MaxBackoff/delay) {

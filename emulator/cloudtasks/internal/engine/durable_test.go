@@ -1,0 +1,230 @@
+package engine
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// A picture is everything that must survive.
+type picture struct {
+	Queues     []Queue
+	Tasks      map[string][]Task
+	Retries    map[string]*Retry
+	Tombstones map[string][]tombstone
+	Deleted    map[string]Micros
+}
+
+func (e *Engine) picture() picture {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := picture{Tasks: map[string][]Task{}, Retries: map[string]*Retry{}, Tombstones: map[string][]tombstone{}, Deleted: map[string]Micros{}}
+	e.queues.Scan(func(name string, q *queue) bool {
+		p.Queues = append(p.Queues, q.Queue)
+		q.tasks.Scan(func(id string, t *task) bool {
+			p.Tasks[name] = append(p.Tasks[name], t.describe())
+			p.Retries[name+" "+id] = t.retry
+			return true
+		})
+		q.named.prune(e.now())
+		for ts := range q.named.all() {
+			p.Tombstones[name] = append(p.Tombstones[name], ts)
+		}
+		slices.SortFunc(p.Tombstones[name], func(a, b tombstone) int {
+			if c := bytes.Compare(a.mark[:], b.mark[:]); c != 0 {
+				return c
+			}
+			return int(a.buried - b.buried)
+		})
+		return true
+	})
+	for name, at := range e.buried {
+		if e.now().Sub(at) < e.o.QueueTombstone {
+			p.Deleted[name] = at
+		}
+	}
+	return p
+}
+
+// Random work with checkpoints in the midst of it; what is read back must be
+// what was there. Everything runs in fake time, so that attempts and tombstones
+// come and go.
+func TestStateSurvivesReopening(t *testing.T) {
+	for seed := range uint64(6) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir := t.TempDir()
+				random := rand.New(rand.NewPCG(seed, 1))
+				checkpoints := 0
+				for range 3 {
+					s := &stub{results: map[string][]Result{}}
+					e := open(t, s, Options{Dir: dir, TaskTombstone: 10 * time.Minute, QueueTombstone: 20 * time.Minute, Fsync: "never"})
+					e.mu.Lock()
+					e.check.least = 4 << 10
+					e.mu.Unlock()
+					for range 600 {
+						work(t, e, s, random)
+					}
+					synctest.Wait()
+					for name, busy := 0, true; busy && name < 100; name++ { // let a checkpoint end
+						synctest.Wait()
+						e.mu.Lock()
+						busy = e.check.writing
+						e.mu.Unlock()
+					}
+					// Nothing is in flight at this instant, so nothing changes any more.
+					before := e.picture()
+					if err := e.Close(); err != nil {
+						t.Fatal(err)
+					}
+					found, err := filepath.Glob(filepath.Join(dir, "*checkpoint*"))
+					if err != nil {
+						t.Fatal(err)
+					}
+					checkpoints += len(found)
+					again, err := Open(Options{Dir: dir, TaskTombstone: 10 * time.Minute, QueueTombstone: 20 * time.Minute, Deliver: s.deliver, Fsync: "never"})
+					if err != nil {
+						t.Fatal(err)
+					}
+					after := again.picture()
+					if err := again.Close(); err != nil {
+						t.Fatal(err)
+					}
+					if diff := cmp.Diff(before, after, cmp.AllowUnexported(tombstone{}), cmpopts.EquateEmpty()); diff != "" {
+						t.Fatalf("(-before +after):\n%s", diff)
+					}
+				}
+				if checkpoints == 0 {
+					files, _ := os.ReadDir(dir)
+					t.Errorf("no checkpoint was written: %v", files)
+				}
+			})
+		})
+	}
+}
+
+// work makes one random change.
+func work(t *testing.T, e *Engine, s *stub, random *rand.Rand) {
+	t.Helper()
+	q := location + fmt.Sprint(random.IntN(4))
+	id := fmt.Sprint(random.IntN(60))
+	var err error
+	switch n := random.IntN(100); {
+	case n < 6:
+		_, err = e.CreateQueue(q, settings, []byte("spec of "+q))
+	case n < 7:
+		err = e.DeleteQueue(q)
+	case n < 9:
+		_, err = e.PurgeQueue(q)
+	case n < 11:
+		_, err = e.PauseQueue(q)
+	case n < 16:
+		_, err = e.ResumeQueue(q)
+	case n < 20:
+		_, err = e.UpdateQueue(q, func(d *Queue) error {
+			d.Settings.Retry.MaxAttempts = 1 + random.IntN(5)
+			d.Spec = []byte(fmt.Sprint("spec ", random.IntN(10)))
+			return nil
+		})
+	case n < 70:
+		task := NewTask{ID: id, Spec: []byte(strings.Repeat("x", random.IntN(100)))}
+		switch random.IntN(3) {
+		case 0:
+			task.Due = e.now().Add(time.Duration(random.IntN(900)) * time.Second)
+		case 1:
+			task.Retry = &Retry{MaxAttempts: 1 + random.IntN(4), MinBackoff: time.Minute, MaxBackoff: time.Hour}
+		}
+		if random.IntN(3) == 0 {
+			task.ID = ""
+		}
+		s.mu.Lock()
+		s.results[id] = []Result{failure, failure}[:random.IntN(3)]
+		s.mu.Unlock()
+		_, err = e.CreateTask(q, task)
+	case n < 80:
+		err = e.DeleteTask(q, id)
+	case n < 85:
+		_, err = e.RunTask(q, id)
+	default:
+		time.Sleep(time.Duration(random.IntN(120)) * time.Second)
+		synctest.Wait()
+	}
+	for _, expected := range []error{nil, ErrQueueMissing, ErrQueueExists, ErrQueueTombstoned, ErrTaskMissing, ErrTaskExists, ErrTaskTombstoned} {
+		if errors.Is(err, expected) {
+			return
+		}
+	}
+	t.Fatal(err)
+}
+
+func TestWhatWasInFlightIsDeliveredAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := &stub{hold: make(chan struct{})}
+		e := open(t, s, Options{Dir: dir})
+		once := settings
+		once.Retry.MaxAttempts = 1
+		must[Queue](t)(e.CreateQueue(location+"a", once, nil))
+		must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "a"}))
+		synctest.Wait()
+		if err := e.Close(); err != nil {
+			t.Fatal(err)
+		}
+
+		s = new(stub)
+		e = open(t, s, Options{Dir: dir})
+		synctest.Wait()
+		seen := s.deliveries()
+		if len(seen) != 1 || seen[0].Attempt != 2 || seen[0].Previous != nil {
+			t.Errorf("deliveries after the restart: %+v, want attempt 2 with no answer to the first", seen)
+		}
+		if _, err := e.GetTask(location+"a", "a"); !errors.Is(err, ErrTaskTombstoned) {
+			t.Errorf("GetTask: %v", err)
+		}
+	})
+}
+
+func TestReplayRefusesForeignRecords(t *testing.T) {
+	e := open(t, new(stub), Options{})
+	for _, record := range [][]byte{{}, {99}, {opTask, 200}, appendText([]byte{opQueue}, "q")} {
+		if err := e.replay(record); err == nil {
+			t.Errorf("record %x is taken", record)
+		}
+	}
+}
+
+func FuzzReplay(f *testing.F) {
+	q := &queue{Queue: Queue{Name: location + "a", Settings: settings, Spec: []byte("s")}}
+	full := &task{queue: q, id: "a", spec: []byte("spec"), retry: &Retry{MaxAttempts: -1}, named: true,
+		tries: &Tries{Dispatches: 2, First: 1, Last: &Result{Status: 500, Message: "m"}}}
+	for _, record := range [][]byte{
+		appendQueue(nil, &q.Queue), appendTask(nil, full), appendTries(nil, full, 7, full.tries),
+		appendTaskEnd(nil, full, 9), appendPurge(nil, q.Name, 9), appendQueueDeletion(nil, q.Name, 9),
+		appendTombstones(nil, q.Name, true, []tombstone{{markOf("x"), 5}}),
+	} {
+		f.Add(record)
+	}
+	f.Fuzz(func(t *testing.T, record []byte) {
+		e := &Engine{o: Options{TaskTombstone: time.Hour, QueueTombstone: time.Hour}, buried: map[string]Micros{}}
+		for _, r := range [][]byte{appendQueue(nil, &q.Queue), appendTask(nil, full), record} {
+			_ = e.replay(r) // must not panic
+		}
+		e.queues.Scan(func(_ string, q *queue) bool {
+			if len(q.due) != q.tasks.Len() {
+				t.Errorf("%d tasks, %d of them waiting", q.tasks.Len(), len(q.due))
+			}
+			return true
+		})
+	})
+}
