@@ -1,0 +1,162 @@
+package encoding
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+)
+
+// MaxIndexEntries bounds the rows of one entity, as Datastore does.
+const MaxIndexEntries = 20000
+
+const (
+	rowEntity   = 'E'
+	rowKind     = 'K'
+	rowProperty = 'P'
+)
+
+// EntityPrefix is what all entity rows of a namespace start with.
+func EntityPrefix(namespace string) string {
+	return string(appendText([]byte{rowEntity}, namespace))
+}
+
+// EntityRow is the row of the entity with key k.
+func EntityRow(k *pb.Key) string {
+	dst := make([]byte, 0, 96)
+	dst = appendText(append(dst, rowEntity), k.GetPartitionId().GetNamespaceId())
+	return string(AppendPath(dst, k))
+}
+
+// KindPrefix is what all rows of the kind start with, before the path.
+func KindPrefix(namespace, kind string) string {
+	return string(appendText(appendText([]byte{rowKind}, namespace), kind))
+}
+
+// PropertyPrefix is what all rows of the kind's property start with, before
+// the value.
+func PropertyPrefix(namespace, kind, property string) string {
+	return string(appendText(appendText(appendText([]byte{rowProperty}, namespace), kind), property))
+}
+
+// Path returns the path part of an entity row.
+func Path(namespace, entityRow string) string {
+	return entityRow[len(namespace)+strings.Count(namespace, "\x00")+3:]
+}
+
+// Rows returns every row of an entity whose key is complete: first the entity
+// row, then the kind row, then the property rows in ascending order, without
+// duplicates. The error states which bound was exceeded.
+func Rows(e *pb.Entity) ([]string, error) {
+	k := e.GetKey()
+	namespace := k.GetPartitionId().GetNamespaceId()
+	kind := k.GetPath()[len(k.GetPath())-1].GetKind()
+
+	c := collector{project: k.GetPartitionId().GetProjectId()}
+	c.buf = make([]byte, 0, 128+64*len(e.GetProperties()))
+	c.path = AppendPath(make([]byte, 0, 96), k)
+	c.ends = make([]int, 0, 2+len(e.GetProperties()))
+
+	c.buf = appendText(append(c.buf, rowEntity), namespace)
+	c.buf = append(c.buf, c.path...)
+	c.end()
+	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
+	c.buf = append(c.buf, c.path...)
+	c.end()
+
+	c.prefix = appendText(appendText(append(make([]byte, 0, 64), rowProperty), namespace), kind)
+	for name, v := range e.GetProperties() {
+		if err := c.property(name, v); err != nil {
+			return nil, err
+		}
+	}
+
+	// One allocation holds all rows; they live and die together.
+	all := string(c.buf)
+	rows := make([]string, len(c.ends))
+	start := 0
+	for i, end := range c.ends {
+		rows[i] = all[start:end]
+		start = end
+	}
+	slices.Sort(rows[2:])
+	return rows[:2+len(slices.Compact(rows[2:]))], nil
+}
+
+// collector builds the rows of one entity one behind the other.
+type collector struct {
+	project      string
+	prefix, path []byte
+	buf          []byte
+	ends         []int
+}
+
+func (c *collector) end() { c.ends = append(c.ends, len(c.buf)) }
+
+// property adds the rows of v under the (dotted) name.
+func (c *collector) property(name string, v *pb.Value) error {
+	if v.GetExcludeFromIndexes() {
+		return nil
+	}
+	switch x := v.GetValueType().(type) {
+	case *pb.Value_ArrayValue:
+		for _, elem := range x.ArrayValue.GetValues() {
+			if err := c.property(name, elem); err != nil {
+				return err
+			}
+		}
+		return nil
+	case *pb.Value_EntityValue:
+		for sub, elem := range x.EntityValue.GetProperties() {
+			if err := c.property(name+"."+sub, elem); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	start := len(c.buf)
+	c.buf = append(c.buf, c.prefix...)
+	c.buf = appendText(c.buf, name)
+	var ok bool
+	if c.buf, ok = AppendValue(c.buf, v, c.project); !ok {
+		c.buf = c.buf[:start]
+		return nil
+	}
+	c.buf = append(c.buf, c.path...)
+	c.end()
+	if len(c.ends)-2 > MaxIndexEntries {
+		return fmt.Errorf("an entity has at most %d index entries; property %q exceeds that", MaxIndexEntries, name)
+	}
+	return nil
+}
+
+// AllEntities and AllKinds start every entity row and every kind row.
+const (
+	AllEntities = string(rune(rowEntity))
+	AllKinds    = string(rune(rowKind))
+)
+
+// CutKindRow returns the namespace and kind of a kind row.
+func CutKindRow(row string) (namespace, kind string, err error) {
+	if !strings.HasPrefix(row, AllKinds) {
+		return "", "", errCorrupt
+	}
+	if namespace, row, err = cutText(row[1:]); err != nil {
+		return "", "", err
+	}
+	kind, _, err = cutText(row)
+	return namespace, kind, err
+}
+
+// CutEntityRow returns the namespace and path of an entity row.
+func CutEntityRow(row string) (namespace string, path []*pb.Key_PathElement, err error) {
+	if !strings.HasPrefix(row, AllEntities) {
+		return "", nil, errCorrupt
+	}
+	if namespace, row, err = cutText(row[1:]); err != nil {
+		return "", nil, err
+	}
+	path, _, err = CutPath(row)
+	return namespace, path, err
+}

@@ -1,0 +1,286 @@
+package protocol
+
+import (
+	"math"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+const (
+	maxPath        = 100
+	maxName        = 1500 // bytes of a kind, name or property name
+	maxIndexed     = 1500 // bytes of an indexed string or blob
+	maxNesting     = 20
+	maxKey         = 6 << 10 // bytes of a key's wire form
+	maxLookup      = 1000    // keys of one lookup
+	minTime        = -62135596800
+	maxTime        = 253402300799
+	meaningIndexed = 18 // a value that came out of an index
+)
+
+// dimension is what project, database and namespace identifiers are made of.
+// Production allows a domain prefix in project identifiers as well.
+func validDimension(s string) bool {
+	if len(s) > maxPartition {
+		return false
+	}
+	for i := range len(s) {
+		switch c := s[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+const maxPartition = 100
+
+var reserved = regexp.MustCompile(`^__.*__$`)
+
+// partition is the project and database that a request names.
+type partition struct{ project, database string }
+
+func (p partition) check() error {
+	switch {
+	case p.project == "":
+		return invalid("The app id is the empty string.")
+	case !validDimension(strings.ReplaceAll(p.project, ":", "-")):
+		return invalid("Illegal string %q in app id.", p.project)
+	case p.database == "(default)":
+		return invalid("%q is an invalid database id.", p.database)
+	case !validDimension(p.database):
+		return invalid("%q is an invalid database id.", p.database)
+	}
+	return nil
+}
+
+// adopt fills in what a partition leaves open and checks the rest.
+func (p partition) adopt(id *pb.PartitionId) (*pb.PartitionId, error) {
+	if id == nil {
+		id = &pb.PartitionId{}
+	}
+	if id.ProjectId == "" {
+		id.ProjectId = p.project
+	}
+	if id.DatabaseId == "" {
+		id.DatabaseId = p.database
+	}
+	switch {
+	case id.DatabaseId == "(default)":
+		return nil, invalid("%q is an invalid database id.", id.DatabaseId)
+	case id.ProjectId != p.project || id.DatabaseId != p.database:
+		return nil, invalid("mismatched databases within request: %s vs. %s",
+			databaseName(id.ProjectId, id.DatabaseId), databaseName(p.project, p.database))
+	case !validDimension(id.NamespaceId):
+		return nil, invalid("Illegal string %q in namespace id.", id.NamespaceId)
+	}
+	return id, nil
+}
+
+func databaseName(project, database string) string {
+	if database == "" {
+		return "<unknown!>~" + project
+	}
+	return "<unknown!>~" + project + "~" + database
+}
+
+// key checks k, fills in its partition and says whether it is complete. Every
+// element but the last must have an identifier.
+func (p partition) key(k *pb.Key) (complete bool, err error) {
+	if k == nil || len(k.Path) == 0 {
+		return false, invalid("Key path is empty.")
+	}
+	if k.PartitionId, err = p.adopt(k.PartitionId); err != nil {
+		return false, err
+	}
+	if len(k.Path) > maxPath {
+		return false, invalid("Key path is too long. Cannot exceed %d elements.", maxPath)
+	}
+	size := 0
+	for i, e := range k.Path {
+		if err := checkName("The kind", e.GetKind()); err != nil {
+			return false, err
+		}
+		size += len(e.GetKind())
+		switch id := e.GetIdType().(type) {
+		case *pb.Key_PathElement_Id:
+			if id.Id == 0 {
+				return false, invalid("Key path id is invalid. Must not be zero.")
+			}
+		case *pb.Key_PathElement_Name:
+			if err := checkName("The key path element name", id.Name); err != nil {
+				return false, err
+			}
+			size += len(id.Name)
+		default:
+			if i < len(k.Path)-1 {
+				return false, incomplete(k)
+			}
+			return false, nil
+		}
+	}
+	if size > maxKey {
+		return false, invalid("The key is longer than %d bytes.", maxKey)
+	}
+	return true, nil
+}
+
+// completeKey checks k and that it names an entity.
+func (p partition) completeKey(k *pb.Key) error {
+	complete, err := p.key(k)
+	if err == nil && !complete {
+		err = incomplete(k)
+	}
+	return err
+}
+
+func incomplete(k *pb.Key) error {
+	return invalid("Key path element must not be incomplete: %s", pathText(k))
+}
+
+// pathText renders a path as production does: [A: 1, B: x].
+func pathText(k *pb.Key) string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, e := range k.GetPath() {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString(e.GetKind() + ": " + identifier(e))
+	}
+	b.WriteByte(']')
+	return b.String()
+}
+
+// checkName checks a kind, a name or a property name.
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return invalid("%s is the empty string.", what)
+	case len(name) > maxName:
+		return invalid("%s is longer than %d bytes.", what, maxName)
+	case !utf8.ValidString(name):
+		return invalid("%s is not valid UTF-8.", what)
+	case strings.HasPrefix(name, "__") && reserved.MatchString(name):
+		return invalid("%s %q is reserved.", what, name)
+	}
+	return nil
+}
+
+// properties checks the properties of an entity and brings their values into
+// the form in which they are stored: times in whole microseconds.
+func (p partition) properties(props map[string]*pb.Value, depth int, unindexed bool) error {
+	if depth > maxNesting {
+		return invalid("At most %d nested entity values are supported.", maxNesting)
+	}
+	for name, v := range props {
+		if err := checkName("The property.name", name); err != nil {
+			return err
+		}
+		if err := p.value(name, v, depth, unindexed, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray bool) error {
+	unindexed = unindexed || v.GetExcludeFromIndexes()
+	if v.GetMeaning() == meaningIndexed {
+		return invalid("Projection property cannot be used.")
+	}
+	switch t := v.GetValueType().(type) {
+	case nil:
+		return invalid("The value %q does not contain a value.", name)
+	case *pb.Value_StringValue:
+		return checkLength(name, len(t.StringValue), unindexed)
+	case *pb.Value_BlobValue:
+		return checkLength(name, len(t.BlobValue), unindexed)
+	case *pb.Value_TimestampValue:
+		ts := t.TimestampValue
+		if ts.GetSeconds() < minTime || ts.GetSeconds() > maxTime {
+			return invalid("Timestamp seconds exceeds limit for field")
+		}
+		if ts.GetNanos() < 0 || ts.GetNanos() > 999_999_999 {
+			return invalid("Timestamp nanos exceeds limit for field")
+		}
+		if ts != nil {
+			ts.Nanos -= ts.Nanos % 1000
+		}
+	case *pb.Value_GeoPointValue:
+		lat, lng := t.GeoPointValue.GetLatitude(), t.GeoPointValue.GetLongitude()
+		if !(math.Abs(lat) <= 90) {
+			return invalid("Geo point latitude outside permitted range -90.0 to 90.0.")
+		}
+		if !(math.Abs(lng) <= 180) {
+			return invalid("Geo point longitude outside permitted range -180.0 to 180.0.")
+		}
+	case *pb.Value_KeyValue:
+		return p.keyValue(name, t.KeyValue)
+	case *pb.Value_EntityValue:
+		if k := t.EntityValue.GetKey(); k != nil && len(k.GetPath()) > 0 {
+			if err := p.embeddedKey(k); err != nil {
+				return err
+			}
+		}
+		return p.properties(t.EntityValue.GetProperties(), depth+1, unindexed)
+	case *pb.Value_ArrayValue:
+		switch {
+		case inArray:
+			return invalid("list_value cannot contain a Value containing another list_value.")
+		case v.GetMeaning() == meaningVector:
+			return status.Error(codes.Unimplemented, "vector values (meaning 31) are not supported by this emulator yet")
+		case v.GetExcludeFromIndexes():
+			return invalid("Exclude from indexes cannot be set on a list value")
+		case v.GetMeaning() != 0:
+			return invalid("A Value containing a list_value cannot specify a meaning.")
+		}
+		for _, elem := range t.ArrayValue.GetValues() {
+			if err := p.value(name, elem, depth, unindexed, true); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+const meaningVector = 31
+
+func checkLength(name string, n int, unindexed bool) error {
+	limit := maxIndexed
+	if unindexed {
+		limit = storedLimit
+	}
+	if n > limit {
+		return invalid("The value of property %q is longer than %d bytes.", name, limit)
+	}
+	return nil
+}
+
+// storedLimit is what production documents for unindexed values; the proto
+// says 1,000,000, which both of Google's emulators exceed.
+const storedLimit = 1_048_487
+
+// keyValue checks a key that is a property's value: it may belong to another
+// database, but must be complete.
+func (p partition) keyValue(name string, k *pb.Key) error {
+	if k == nil || len(k.GetPath()) == 0 {
+		return invalid("The value %q does not contain a value.", name)
+	}
+	return p.embeddedKey(k)
+}
+
+func (p partition) embeddedKey(k *pb.Key) error {
+	own := p
+	if id := k.GetPartitionId(); id.GetProjectId() != "" {
+		own = partition{id.GetProjectId(), id.GetDatabaseId()}
+	}
+	_, err := own.key(k)
+	return err
+}

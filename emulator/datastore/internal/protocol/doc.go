@@ -1,0 +1,13 @@
+// Package protocol serves google.datastore.v1 over gRPC: it checks requests,
+// translates them for the rooms below (storage, planning, transactions) and
+// words errors as production does.
+//
+// Guarantees: a request that is refused has changed nothing; what this version
+// does not do is refused as Unimplemented, never ignored; every size is
+// bounded (keys, values, entities, keys of a lookup, results of a batch, bytes
+// of an answer).
+//
+// Not done yet: property transforms, GQL, OR, IN, NOT_IN, != and inequalities
+// on several properties, distinct_on, find_nearest, SUM and AVG, explain,
+// past read times, metadata kinds.
+package protocol

@@ -1,0 +1,109 @@
+package protocol
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+func invalid(format string, args ...any) error {
+	return status.Errorf(codes.InvalidArgument, format, args...)
+}
+
+func unimplemented(what string) error {
+	return status.Errorf(codes.Unimplemented, "%s not supported by this emulator yet", what)
+}
+
+// toStatus words an error of the rooms below as production does.
+func (p partition) toStatus(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	if e, ok := errors.AsType[*storage.ExistsError](err); ok {
+		return status.Error(codes.AlreadyExists, "entity already exists: "+p.reference(e.Key))
+	}
+	if e, ok := errors.AsType[*storage.MissingError](err); ok {
+		return status.Error(codes.NotFound, "no entity to update: "+p.reference(e.Key))
+	}
+	if e, ok := errors.AsType[*storage.ConflictError](err); ok {
+		return status.Error(codes.FailedPrecondition, e.Error())
+	}
+	if e, ok := errors.AsType[*transactions.ContentionError](err); ok {
+		return status.Error(codes.Aborted, e.Error()+p.entityGroup(e.EntityRow))
+	}
+	if e, ok := errors.AsType[planning.Unsupported](err); ok {
+		return status.Error(codes.Unimplemented, e.Error())
+	}
+	if e, ok := errors.AsType[planning.Invalid](err); ok {
+		return status.Error(codes.InvalidArgument, e.Error())
+	}
+	switch {
+	case errors.Is(err, transactions.ErrInvalid), errors.Is(err, transactions.ErrClosed), errors.Is(err, transactions.ErrReadOnly):
+		return status.Error(codes.InvalidArgument, err.Error())
+	case errors.Is(err, transactions.ErrTooMany):
+		return status.Error(codes.ResourceExhausted, err.Error())
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return status.FromContextError(err).Err()
+	}
+	return status.Error(codes.Internal, err.Error())
+}
+
+// reference renders an entity row as production's texts do.
+func (p partition) reference(entityRow string) string {
+	namespace, path, err := encoding.CutEntityRow(entityRow)
+	if err != nil {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "app: %q\n", p.project)
+	if namespace != "" {
+		fmt.Fprintf(&b, "name_space: %q\n", namespace)
+	}
+	b.WriteString("path <\n")
+	for _, e := range path {
+		fmt.Fprintf(&b, "  Element {\n    type: %q\n", e.GetKind())
+		if name := e.GetName(); name != "" {
+			fmt.Fprintf(&b, "    name: %q\n", name)
+		} else {
+			fmt.Fprintf(&b, "    id: %d\n", e.GetId())
+		}
+		b.WriteString("  }\n")
+	}
+	b.WriteString(">\n")
+	return b.String()
+}
+
+// entityGroup renders what a contention was about: the root of the entity, as
+// production's texts do.
+func (p partition) entityGroup(entityRow string) string {
+	if entityRow == "" {
+		return ""
+	}
+	_, path, err := encoding.CutEntityRow(entityRow)
+	if err != nil || len(path) == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" entity groups: [(app=%s, %s, %s)]", p.project, path[0].GetKind(), identifier(path[0]))
+}
+
+func identifier(e *pb.Key_PathElement) string {
+	switch id := e.GetIdType().(type) {
+	case *pb.Key_PathElement_Id:
+		return fmt.Sprint(id.Id)
+	case *pb.Key_PathElement_Name:
+		return id.Name
+	}
+	return ""
+}

@@ -1,0 +1,89 @@
+package protocol
+
+import (
+	"context"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+)
+
+// maxAnswer is where an answer stops collecting entities: lookups defer the
+// rest, queries end the batch. One entity more always fits a 10 MiB message.
+const maxAnswer = 8 << 20
+
+// Lookup implements the RPC.
+func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.LookupResponse, error) {
+	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
+	if err != nil {
+		return nil, err
+	}
+	keys := req.GetKeys()
+	if len(keys) > maxLookup {
+		return nil, invalid("cannot get more than %d keys in a single call: %d", maxLookup, len(keys))
+	}
+	rows := make([]string, 0, len(keys))
+	asked := make([]*pb.Key, 0, len(keys))
+	var seen map[string]bool // a key asked for twice is answered once
+	if len(keys) > 1 {
+		seen = make(map[string]bool, len(keys))
+	}
+	for _, k := range keys {
+		if err := d.completeKey(k); err != nil {
+			return nil, err
+		}
+		row := encoding.EntityRow(k)
+		if seen[row] {
+			continue
+		}
+		if seen != nil {
+			seen[row] = true
+		}
+		rows = append(rows, row)
+		asked = append(asked, k)
+	}
+	mask, err := newMask(req.GetPropertyMask())
+	if err != nil {
+		return nil, err
+	}
+
+	found := make([]*storage.Entity, 0, len(rows))
+	var version int64
+	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
+		version = v.Version
+		found = found[:0]
+		size := 0
+		for _, row := range rows {
+			e := v.Get(row)
+			if e != nil {
+				size += len(e.Body())
+				if size > maxAnswer && len(found) > 0 {
+					break
+				}
+			}
+			found = append(found, e)
+		}
+		return transactions.Footprint{Keys: rows[:len(found)]}
+	})
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+
+	resp := &pb.LookupResponse{Transaction: r.transaction, ReadTime: r.timestamp(), Deferred: asked[len(found):]}
+	var wire []byte
+	for i, e := range found {
+		if e == nil {
+			resp.Missing = append(resp.Missing, &pb.EntityResult{Entity: &pb.Entity{Key: asked[i]}, Version: version})
+			continue
+		}
+		if wire, err = appendResult(wire, fieldFound, e, mask, nil); err != nil {
+			return nil, d.toStatus(err)
+		}
+	}
+	if len(resp.Deferred) == 0 {
+		resp.Deferred = nil
+	}
+	resp.ProtoReflect().SetUnknown(wire)
+	return resp, nil
+}

@@ -1,0 +1,252 @@
+package protocol
+
+import (
+	"context"
+	"fmt"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+)
+
+// parseQuery checks a query of the partition and brings it into normal form.
+func (d database) parseQuery(id *pb.PartitionId, q *pb.Query) (*planning.Query, error) {
+	id, err := d.adopt(id)
+	if err != nil {
+		return nil, err
+	}
+	return planning.Parse(id, q, d.completeKey)
+}
+
+// RunQuery implements the RPC.
+func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.RunQueryResponse, error) {
+	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetGqlQuery() != nil {
+		return nil, unimplemented("GQL queries are")
+	}
+	if req.GetExplainOptions() != nil {
+		return nil, unimplemented("explain_options are")
+	}
+	if req.GetQuery() == nil {
+		return nil, invalid("a query must be specified")
+	}
+	q, err := d.parseQuery(req.GetPartitionId(), req.GetQuery())
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+	mask, err := newMask(req.GetPropertyMask())
+	if err != nil {
+		return nil, err
+	}
+	if mask != nil && q.ResultType() != pb.EntityResult_FULL {
+		return nil, invalid("A property mask cannot be combined with a projection.")
+	}
+
+	var result planning.Result
+	var version int64
+	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
+		version = v.Version
+		result = q.Run(v, planning.MaxBatch, maxAnswer)
+		fp := transactions.Footprint{Keys: make([]string, 0, len(result.Hits))}
+		for _, h := range result.Hits {
+			fp.Keys = append(fp.Keys, h.Entity.Key())
+		}
+		if result.Lo < result.Hi {
+			fp.Ranges = []transactions.Range{{Lo: result.Lo, Hi: result.Hi}}
+		}
+		return fp
+	})
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+	batch, err := queryBatch(q, req.GetQuery(), &result, mask)
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+	batch.SnapshotVersion, batch.ReadTime = version, r.timestamp()
+	return &pb.RunQueryResponse{Batch: batch, Transaction: r.transaction}, nil
+}
+
+// queryBatch renders the result of one run.
+func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mask *mask) (*pb.QueryResultBatch, error) {
+	batch := &pb.QueryResultBatch{
+		EntityResultType: q.ResultType(),
+		SkippedResults:   int32(result.Skipped),
+		SkippedCursor:    q.SkippedCursor(result),
+		EndCursor:        asked.GetStartCursor(),
+	}
+	switch {
+	case result.Full:
+		batch.MoreResults = pb.QueryResultBatch_NOT_FINISHED
+	case result.AtLimit:
+		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_LIMIT
+	case result.AtCursor:
+		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_CURSOR
+	default:
+		batch.MoreResults = pb.QueryResultBatch_NO_MORE_RESULTS
+	}
+	if result.Skipped > 0 {
+		batch.EndCursor = batch.SkippedCursor
+	}
+	size := 0
+	for _, h := range result.Hits {
+		size += len(h.Entity.Result()) + 64
+	}
+	wire := make([]byte, 0, size)
+	var cursor []byte
+	for _, h := range result.Hits {
+		cursor = q.AppendCursor(cursor[:0], h)
+		var err error
+		if batch.EntityResultType == pb.EntityResult_FULL {
+			wire, err = appendResult(wire, fieldResults, h.Entity, mask, cursor)
+		} else {
+			wire, err = appendProjection(wire, q, h, cursor)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if len(result.Hits) > 0 {
+		batch.EndCursor = cursor
+	}
+	batch.ProtoReflect().SetUnknown(wire)
+	return batch, nil
+}
+
+// appendProjection appends a result that holds the key and the projected
+// properties only.
+func appendProjection(dst []byte, q *planning.Query, h planning.Hit, cursor []byte) ([]byte, error) {
+	key, err := keyField(h.Entity)
+	if err != nil {
+		return nil, err
+	}
+	body := append(make([]byte, 0, len(key)+64), key...)
+	for _, name := range q.Projection() {
+		v, _, err := encoding.CutValue(q.Value(h, name))
+		if err != nil {
+			return nil, err
+		}
+		v.Meaning = meaningIndexed
+		if body, err = appendProperty(body, name, v); err != nil {
+			return nil, err
+		}
+	}
+	result := appendField(make([]byte, 0, len(body)+8), fieldEntity, body)
+	return appendWithCursor(dst, fieldResults, result, cursor), nil
+}
+
+// maxAggregations bounds the aggregations of one query.
+const maxAggregations = 5
+
+// RunAggregationQuery implements the RPC, for COUNT.
+func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregationQueryRequest) (*pb.RunAggregationQueryResponse, error) {
+	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
+	if err != nil {
+		return nil, err
+	}
+	if req.GetGqlQuery() != nil {
+		return nil, unimplemented("GQL queries are")
+	}
+	if req.GetExplainOptions() != nil {
+		return nil, unimplemented("explain_options are")
+	}
+	if req.GetAggregationQuery().GetNestedQuery() == nil {
+		return nil, invalid("a query must be specified")
+	}
+	counts, err := parseAggregations(req.GetAggregationQuery().GetAggregations())
+	if err != nil {
+		return nil, err
+	}
+	q, err := d.parseQuery(req.GetPartitionId(), req.GetAggregationQuery().GetNestedQuery())
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+	// One count serves all: as far as the one that goes furthest.
+	upTo := counts[0].upTo
+	for _, c := range counts {
+		if c.upTo < 0 || upTo >= 0 && c.upTo > upTo {
+			upTo = c.upTo
+		}
+	}
+	n := 0
+	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) (fp transactions.Footprint) {
+		var rows transactions.Range
+		n, rows.Lo, rows.Hi = q.Count(v, upTo)
+		if rows.Lo < rows.Hi {
+			fp.Ranges = []transactions.Range{rows}
+		}
+		return fp
+	})
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
+	values := make(map[string]*pb.Value, len(counts))
+	for _, c := range counts {
+		m := n
+		if c.upTo >= 0 {
+			m = min(m, c.upTo)
+		}
+		values[c.alias] = &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: int64(m)}}
+	}
+	return &pb.RunAggregationQueryResponse{
+		Transaction: r.transaction,
+		Batch: &pb.AggregationResultBatch{
+			AggregationResults: []*pb.AggregationResult{{AggregateProperties: values}},
+			MoreResults:        pb.QueryResultBatch_NO_MORE_RESULTS,
+			ReadTime:           r.timestamp(),
+		},
+	}, nil
+}
+
+// count is one COUNT aggregation.
+type count struct {
+	alias string
+	upTo  int // -1: no bound
+}
+
+func parseAggregations(all []*pb.AggregationQuery_Aggregation) ([]count, error) {
+	if len(all) == 0 {
+		return nil, invalid("Aggregations can not be empty.")
+	}
+	if len(all) > maxAggregations {
+		return nil, invalid("The maximum number of aggregations allowed in an aggregation query is %d. Received: %d", maxAggregations, len(all))
+	}
+	var counts []count
+	taken := map[string]bool{}
+	unnamed := 0
+	for _, a := range all {
+		c := count{alias: a.GetAlias(), upTo: -1}
+		if c.alias == "" {
+			unnamed++
+			c.alias = fmt.Sprintf("property_%d", unnamed)
+		} else if err := checkName("The property.name", c.alias); err != nil {
+			return nil, err
+		}
+		if taken[c.alias] {
+			return nil, invalid("Aggregation aliases contain duplicate alias: %s.", c.alias)
+		}
+		taken[c.alias] = true
+		switch op := a.GetOperator().(type) {
+		case *pb.AggregationQuery_Aggregation_Count_:
+			if u := op.Count.GetUpTo(); u != nil {
+				if u.GetValue() <= 0 {
+					return nil, invalid("up_to must be greater than zero: %d", u.GetValue())
+				}
+				c.upTo = int(u.GetValue())
+			}
+		case *pb.AggregationQuery_Aggregation_Sum_:
+			return nil, unimplemented("the aggregation SUM is")
+		case *pb.AggregationQuery_Aggregation_Avg_:
+			return nil, unimplemented("the aggregation AVG is")
+		default:
+			return nil, invalid("an aggregation must specify an operator")
+		}
+		counts = append(counts, c)
+	}
+	return counts, nil
+}

@@ -1,0 +1,114 @@
+package protocol
+
+import (
+	"context"
+	"maps"
+	"sync"
+	"sync/atomic"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/grpc"
+)
+
+// Service answers the RPCs of google.datastore.v1.
+type Service struct {
+	pb.UnimplementedDatastoreServer
+	o transactions.Options
+
+	mu       sync.RWMutex
+	store    *storage.Store
+	managers map[storage.ID]*transactions.Manager
+
+	calls map[string]*atomic.Int64 // by method; the map never changes
+}
+
+// New returns the service over a store.
+func New(store *storage.Store, o transactions.Options) *Service {
+	s := &Service{o: o, store: store, managers: map[storage.ID]*transactions.Manager{}, calls: map[string]*atomic.Int64{}}
+	for _, m := range pb.Datastore_ServiceDesc.Methods {
+		s.calls["/"+pb.Datastore_ServiceDesc.ServiceName+"/"+m.MethodName] = new(atomic.Int64)
+	}
+	return s
+}
+
+// Count is an interceptor that counts the calls of each method.
+func (s *Service) Count(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if n := s.calls[info.FullMethod]; n != nil {
+		n.Add(1)
+	}
+	return next(ctx, req)
+}
+
+// Calls is how often each RPC was called, by its short name.
+func (s *Service) Calls() map[string]int64 {
+	prefix := len("/" + pb.Datastore_ServiceDesc.ServiceName + "/")
+	calls := make(map[string]int64, len(s.calls))
+	for method, n := range maps.All(s.calls) {
+		calls[method[prefix:]] = n.Load()
+	}
+	return calls
+}
+
+// Transactions sums up the statistics of all databases.
+func (s *Service) Transactions() transactions.Stats {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var sum transactions.Stats
+	for _, m := range s.managers {
+		st := m.Stats()
+		sum.Open += st.Open
+		sum.Waiting += st.Waiting
+		sum.Commits += st.Commits
+		sum.Aborts += st.Aborts
+		sum.Expired += st.Expired
+	}
+	return sum
+}
+
+// Close ends all transactions.
+func (s *Service) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.managers {
+		m.Close()
+	}
+}
+
+// database is one database as a request sees it.
+type database struct {
+	partition
+	*storage.DB
+	tx *transactions.Manager
+}
+
+// open checks what every request carries and returns its database.
+func (s *Service) open(project, id string) (database, error) {
+	d := database{partition: partition{project: project, database: id}}
+	if err := d.check(); err != nil {
+		return d, err
+	}
+	name := storage.ID{Project: project, Database: id}
+	s.mu.RLock()
+	d.tx = s.managers[name]
+	store := s.store
+	s.mu.RUnlock()
+	d.DB = store.DB(name)
+	if d.tx != nil {
+		return d, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d.tx = s.managers[name]; d.tx == nil {
+		d.tx = transactions.New(d.DB, &s.o)
+		s.managers[name] = d.tx
+	}
+	return d, nil
+}
+
+// Reset ends all transactions and deletes everything.
+func (s *Service) Reset() error {
+	s.Close()
+	return s.store.Reset()
+}

@@ -1,0 +1,142 @@
+package storage
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+)
+
+// MaxEntityBytes bounds an entity's wire form.
+const MaxEntityBytes = 1<<20 - 4
+
+var errTooLarge = errors.New("maximum entity size is 1048576 bytes")
+
+// Entity is one stored version of an entity. It never changes once committed,
+// so a pointer to it also identifies the version.
+type Entity struct {
+	rows []string // as encoding.Rows returns them
+	wire []byte   // EntityResult: the entity, then (once committed) version and times
+	body int      // where the entity itself starts in wire
+	size int      // and its length
+
+	Version int64 // µs
+	Created int64 // µs
+}
+
+// NewEntity prepares e, whose key must be complete and validated, for a
+// commit. All encoding happens here, outside every lock.
+func NewEntity(e *pb.Entity) (*Entity, error) {
+	size := proto.Size(e)
+	if size > MaxEntityBytes {
+		return nil, errTooLarge
+	}
+	rows, err := encoding.Rows(e)
+	if err != nil {
+		return nil, err
+	}
+	const times = 1 + 10 + 2*(2+1+10+1+5)
+	wire := make([]byte, 0, 1+5+size+times)
+	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
+	wire = protowire.AppendVarint(wire, uint64(size))
+	body := len(wire)
+	wire, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(wire, e)
+	if err != nil {
+		return nil, err
+	}
+	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body}, nil
+}
+
+// seal stamps a prepared entity with its version and creation time.
+func (e *Entity) seal(version, created int64) {
+	e.Version, e.Created = version, created
+	e.wire = e.wire[:e.body+e.size]
+	e.wire = protowire.AppendTag(e.wire, 4, protowire.VarintType)
+	e.wire = protowire.AppendVarint(e.wire, uint64(version))
+	e.wire = appendTime(e.wire, 5, version)
+	e.wire = appendTime(e.wire, 6, created)
+}
+
+// appendTime appends a google.protobuf.Timestamp field.
+func appendTime(dst []byte, field protowire.Number, micros int64) []byte {
+	seconds, rest := micros/1e6, micros%1e6
+	if rest < 0 {
+		seconds, rest = seconds-1, rest+1e6
+	}
+	nanos := uint64(rest) * 1e3
+	n := protowire.SizeVarint(uint64(seconds)) + protowire.SizeVarint(nanos) + 2
+	dst = protowire.AppendTag(dst, field, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(n))
+	dst = protowire.AppendTag(dst, 1, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, uint64(seconds))
+	dst = protowire.AppendTag(dst, 2, protowire.VarintType)
+	return protowire.AppendVarint(dst, nanos)
+}
+
+// Key is the entity row, which identifies the entity in its database.
+func (e *Entity) Key() string { return e.rows[0] }
+
+// Rows are all index rows, the entity row first.
+func (e *Entity) Rows() []string { return e.rows }
+
+// Result is the wire form of the EntityResult message without a cursor. The
+// caller must not change it.
+func (e *Entity) Result() []byte { return e.wire }
+
+// Body is the wire form of the Entity message alone. The caller must not
+// change it.
+func (e *Entity) Body() []byte { return e.wire[e.body : e.body+e.size] }
+
+// Decode returns a fresh copy of the entity.
+func (e *Entity) Decode() (*pb.Entity, error) {
+	m := new(pb.Entity)
+	return m, proto.Unmarshal(e.Body(), m)
+}
+
+// Has reports whether the entity has the property row.
+func (e *Entity) Has(row string) bool {
+	_, ok := slices.BinarySearch(e.rows[2:], row)
+	return ok
+}
+
+// RowsBetween yields the property rows in [lo, hi); hi "" has no bound.
+func (e *Entity) RowsBetween(lo, hi string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		i, _ := slices.BinarySearch(e.rows[2:], lo)
+		for _, row := range e.rows[2+i:] {
+			if hi != "" && row >= hi || !yield(row) {
+				return
+			}
+		}
+	}
+}
+
+// First returns the smallest property row in [lo, hi), Last the greatest.
+func (e *Entity) First(lo, hi string) (string, bool) {
+	for row := range e.RowsBetween(lo, hi) {
+		return row, true
+	}
+	return "", false
+}
+
+// Last returns the greatest property row in [lo, hi).
+func (e *Entity) Last(lo, hi string) (string, bool) {
+	i := len(e.rows)
+	if hi != "" {
+		i, _ = slices.BinarySearch(e.rows[2:], hi)
+		i += 2
+	}
+	if i > 2 && strings.Compare(e.rows[i-1], lo) >= 0 {
+		return e.rows[i-1], true
+	}
+	return "", false
+}
+
+// TimesLen is the length of what follows the entity in Result: its version and
+// times.
+func (e *Entity) TimesLen() int { return len(e.wire) - e.body - e.size }

@@ -1,0 +1,117 @@
+package storage
+
+import (
+	"cmp"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/latchwork/latchwork/emulator/internal/journal"
+)
+
+// ID names a database: a project and a database identifier, "" being the
+// project's default database.
+type ID struct{ Project, Database string }
+
+// Store holds all databases of one server.
+type Store struct {
+	journal *journal.Journal // nil in memory
+	logger  *slog.Logger
+
+	mu        sync.RWMutex
+	databases map[ID]*DB
+
+	checkpoints checkpoints
+}
+
+// Options for Open; nil and the zero value mean memory only.
+type Options struct {
+	Dir    string        // data folder; "" keeps everything in memory
+	Fsync  journal.Fsync // as package journal says
+	Logger *slog.Logger  // nil discards
+}
+
+// Open opens the store and replays its journal.
+func Open(o *Options) (*Store, error) {
+	if o == nil {
+		o = &Options{}
+	}
+	s := &Store{logger: o.Logger, databases: map[ID]*DB{}}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Dir == "" {
+		return s, nil
+	}
+	j, err := journal.Open(o.Dir, &journal.Options{Fsync: o.Fsync, Logger: o.Logger}, s.replay)
+	if err != nil {
+		return nil, err
+	}
+	s.journal = j
+	return s, nil
+}
+
+// Close waits for a running checkpoint and closes the journal. Commits that
+// come later are refused by it.
+func (s *Store) Close() error {
+	s.checkpoints.wait()
+	return s.journal.Close()
+}
+
+// DB returns the database, creating it when it is new: Datastore's databases
+// need no declaration on an emulator.
+func (s *Store) DB(id ID) *DB {
+	s.mu.RLock()
+	db := s.databases[id]
+	s.mu.RUnlock()
+	if db != nil {
+		return db
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if db = s.databases[id]; db == nil {
+		db = &DB{ID: id, store: s, tree: newTree(), reserved: map[uint64]struct{}{}}
+		s.databases[id] = db
+	}
+	return db
+}
+
+// All returns the databases, ordered by project and identifier.
+func (s *Store) All() []*DB {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]*DB, 0, len(s.databases))
+	for _, db := range s.databases {
+		all = append(all, db)
+	}
+	slices.SortFunc(all, func(a, b *DB) int {
+		return cmp.Or(cmp.Compare(a.ID.Project, b.ID.Project), cmp.Compare(a.ID.Database, b.ID.Database))
+	})
+	return all
+}
+
+// now is the clock in Datastore's unit.
+func now() int64 { return time.Now().UnixMicro() }
+
+// Reset deletes all entities. Versions and identifiers go on where they were.
+func (s *Store) Reset() error {
+	for _, db := range s.All() {
+		if err := db.reset(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (db *DB) reset() error {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	version := max(now(), db.version+1)
+	synced, err := db.store.journal.Append(appendReset(nil, db.ID, version))
+	if err != nil {
+		return err
+	}
+	db.tree, db.version = newTree(), version
+	return synced.Wait()
+}

@@ -1,0 +1,73 @@
+package storage
+
+import (
+	"github.com/tidwall/btree"
+)
+
+// Row is one index row and the entity that it belongs to.
+type Row struct {
+	Key    string
+	Entity *Entity
+}
+
+func newTree() *btree.BTreeG[Row] {
+	return btree.NewBTreeGOptions(
+		func(a, b Row) bool { return a.Key < b.Key },
+		btree.Options{NoLocks: true})
+}
+
+// View reads one state of a database: the live one inside DB.Read, or a
+// snapshot, which stays as it is.
+type View struct {
+	tree    *btree.BTreeG[Row]
+	Version int64 // of the newest commit in it; 0 when there has been none
+}
+
+// Get returns the entity with the given entity row, or nil.
+func (v View) Get(entityRow string) *Entity {
+	row, _ := v.tree.Get(Row{Key: entityRow})
+	return row.Entity
+}
+
+// Ascend calls f with the rows in [lo, hi) in ascending order until it returns
+// false; hi "" has no bound.
+func (v View) Ascend(lo, hi string, f func(Row) bool) {
+	v.tree.Ascend(Row{Key: lo}, func(r Row) bool {
+		return (hi == "" || r.Key < hi) && f(r)
+	})
+}
+
+// Descend is Ascend in descending order, over the same rows.
+func (v View) Descend(lo, hi string, f func(Row) bool) {
+	visit := func(r Row) bool {
+		return r.Key == hi || r.Key >= lo && f(r)
+	}
+	if hi == "" {
+		v.tree.Reverse(visit)
+		return
+	}
+	v.tree.Descend(Row{Key: hi}, visit)
+}
+
+// Count is the number of rows in [lo, hi), in logarithmic time.
+func (v View) Count(lo, hi string) int {
+	to := v.tree.Len()
+	if hi != "" {
+		to = v.rank(hi)
+	}
+	return max(0, to-v.rank(lo))
+}
+
+// rank is the number of rows smaller than key.
+func (v View) rank(key string) int {
+	lo, hi := 0, v.tree.Len()
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if row, _ := v.tree.GetAt(mid); row.Key < key {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
