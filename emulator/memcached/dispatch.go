@@ -75,7 +75,8 @@ func (c *conn) execute(line []byte) error {
 
 // isHTTP reports whether a line that is no command of ours is the start of an
 // HTTP request. Such connections are dropped, so that a web page can't have a
-// browser smuggle commands in the body of a request.
+// browser smuggle commands in the body of a request. The real server lets some
+// methods through, by their first letter; no browser sends them.
 func isHTTP(line []byte) bool {
 	line = bytes.TrimRight(line, " ")
 	last := line[bytes.LastIndexByte(line, ' ')+1:]
@@ -85,11 +86,8 @@ func isHTTP(line []byte) bool {
 // nextWord returns the first word of line and what follows it. Only spaces
 // separate words. The word is empty where there is none.
 func nextWord(line []byte) (word, rest []byte) {
-	line = bytes.TrimLeft(line, " ")
-	if i := bytes.IndexByte(line, ' '); i >= 0 {
-		return line[:i], line[i+1:]
-	}
-	return line, nil
+	word, rest, _ = bytes.Cut(bytes.TrimLeft(line, " "), []byte{' '})
+	return word, rest
 }
 
 // split takes line apart into c.args. Words beyond the limit are left out; no

@@ -78,10 +78,32 @@ func serveTCP(t testing.TB, o *memcached.Options) string {
 	return l.Addr().String()
 }
 
+// A process is a server outside this one.
+type process struct {
+	addr    string
+	pid     int
+	version string
+}
+
+// dial opens a connection to it.
+func (p process) dial(t testing.TB) net.Conn {
+	t.Helper()
+	return dialTCP(p.addr)(t)
+}
+
+// asOurs gives an answer of the real server our version.
+func (p process) asOurs(answer string) string {
+	return strings.ReplaceAll(answer, "VERSION "+p.version+"\r\n", "VERSION "+memcached.Version+"\r\n")
+}
+
+// asTheirs is the inverse of asOurs.
+func (p process) asTheirs(answer string) string {
+	return strings.ReplaceAll(answer, "VERSION "+memcached.Version+"\r\n", "VERSION "+p.version+"\r\n")
+}
+
 // startReal starts the real memcached on a free loopback port until the test
-// ends and returns its address. Where there is none the test is skipped, and
-// fails in CI.
-func startReal(t testing.TB, flags ...string) string {
+// ends. Where there is none the test is skipped, and fails in CI.
+func startReal(t testing.TB, flags ...string) process {
 	t.Helper()
 	program, err := exec.LookPath("memcached")
 	if err != nil {
@@ -130,11 +152,14 @@ func startReal(t testing.TB, flags ...string) string {
 			<-drained
 			_ = cmd.Wait()
 		})
-		exchange(t, dialTCP(addr)(t), "verbosity 0\r\nquit\r\n")
-		return addr
+		p := process{addr: addr, pid: cmd.Process.Pid}
+		exchange(t, p.dial(t), "verbosity 0\r\nquit\r\n")
+		answer := exchange(t, p.dial(t), "version\r\nquit\r\n")
+		p.version = strings.TrimSpace(strings.TrimPrefix(answer, "VERSION "))
+		return p
 	}
 	t.Fatalf("memcached did not listen in %d attempts", attempts)
-	return ""
+	return process{}
 }
 
 func freePort(t testing.TB) string {

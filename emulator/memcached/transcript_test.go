@@ -187,18 +187,18 @@ func TestTranscriptsOnReal(t *testing.T) {
 			continue
 		}
 		t.Run(filepath.Base(name), func(t *testing.T) {
-			replay(t, blocks, dialTCP(startReal(t)))
+			replay(t, blocks, startReal(t))
 		})
 	}
 }
 
 // replay sends blocks to the real server and reads as many bytes as the
 // transcript tells.
-func replay(t *testing.T, blocks []block, dial dialer) {
+func replay(t *testing.T, blocks []block, oracle process) {
 	conns := map[string]net.Conn{}
 	use := func(name string) net.Conn {
 		if conns[name] == nil {
-			conns[name] = dial(t)
+			conns[name] = oracle.dial(t)
 			t.Cleanup(func() { _ = conns[name].Close() })
 		}
 		return conns[name]
@@ -217,8 +217,8 @@ func replay(t *testing.T, blocks []block, dial dialer) {
 			send.WriteString(data(t, line))
 		}
 		want, closed := unrender(t, b.answer)
-		got, gotClosed := ask(t, nc, send.String(), len(want), closed)
-		if diff := cmp.Diff(b.answer, render(got, gotClosed)); diff != "" {
+		got, gotClosed := ask(t, nc, send.String(), len(oracle.asTheirs(want)), closed)
+		if diff := cmp.Diff(b.answer, render(oracle.asOurs(got), gotClosed)); diff != "" {
 			t.Errorf("after %q (-transcript +real):\n%s", b.input, diff)
 			return
 		}
