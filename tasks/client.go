@@ -45,6 +45,7 @@ type ClientOptions struct {
 
 	Namespace  string        // of outbox, ledger and dead letters, and part of locks and names; default ""
 	SubmitWait time.Duration // how long a committed transaction waits for its tasks' creation; default 5 s
+	EagerBegin bool          // begin transactions by an RPC of their own, for Google's Firestore emulator, whose reads don't return the one that they begin
 	Logger     *slog.Logger  // nil discards
 }
 

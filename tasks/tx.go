@@ -31,10 +31,13 @@ type Tx struct {
 
 func (c *Client) newTx(ctx context.Context) (*Tx, error) {
 	l := &leash{Context: ctx, holder: ctx}
-	// BeginLater: the first read begins the transaction, which saves an RPC.
-	dtx, err := c.ds.NewTransaction(l, datastore.BeginLater)
+	var begin []datastore.TransactionOption
+	if !c.o.EagerBegin {
+		begin = append(begin, datastore.BeginLater) // by the first read: saves an RPC
+	}
+	dtx, err := c.ds.NewTransaction(l, begin...)
 	if err != nil {
-		return nil, err
+		return nil, &TxError{RPC: err}
 	}
 	first := make(chan struct{}, 1)
 	first <- struct{}{}
