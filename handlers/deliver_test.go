@@ -26,7 +26,7 @@ func TestHandleTxCommitsOnce(t *testing.T) {
 			}
 			return bump(tx, name)
 		}))
-		receipt, err := work.Enqueue(t.Context(), w.client, "a", nil)
+		receipt, err := work.Enqueue(w.Context(), w.client, "a", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +71,7 @@ func TestHandleThenCommitsOnce(t *testing.T) {
 			return func(tx *tasks.Tx) error { return bump(tx, name) }, nil
 		}))
 		for i, name := range []string{"a", "nothing"} {
-			if _, err := work.Enqueue(t.Context(), w.client, name, nil); err != nil {
+			if _, err := work.Enqueue(w.Context(), w.client, name, nil); err != nil {
 				t.Fatal(err)
 			}
 			w.expect(w.task("work", i), 0, handlers.OutcomeCommitted)
@@ -88,7 +88,7 @@ func TestHandleRunsAtLeastOnce(t *testing.T) {
 	bubble(t, func(w *world) {
 		runs := 0
 		w.serve(nil, work.Handle(func(ctx context.Context, name string) error { runs++; return nil }))
-		if _, err := work.Enqueue(t.Context(), w.client, "a", nil); err != nil {
+		if _, err := work.Enqueue(w.Context(), w.client, "a", nil); err != nil {
 			t.Fatal(err)
 		}
 		task := w.task("work", 0)
@@ -129,7 +129,7 @@ func TestFailuresAreCountedThenDead(t *testing.T) {
 			bubble(t, func(w *world) {
 				last := false
 				w.serve(nil, h)
-				if _, err := class.Enqueue(t.Context(), w.client, "secret", nil); err != nil {
+				if _, err := class.Enqueue(w.Context(), w.client, "secret", nil); err != nil {
 					t.Fatal(err)
 				}
 				task := w.task("work", 0)
@@ -174,7 +174,7 @@ func TestLastAttemptIsKnown(t *testing.T) {
 			got = append(got, d.Last())
 			return errors.New("no luck")
 		}))
-		if _, err := class.Enqueue(t.Context(), w.client, "x", nil); err != nil {
+		if _, err := class.Enqueue(w.Context(), w.client, "x", nil); err != nil {
 			t.Fatal(err)
 		}
 		w.push(w.task("work", 0), 0)
@@ -206,7 +206,7 @@ func TestVerdicts(t *testing.T) {
 					}
 					return errors.Join(errors.New("wrapped"), tt.verdict)
 				}))
-				if _, err := work.Enqueue(t.Context(), w.client, "x", nil); err != nil {
+				if _, err := work.Enqueue(w.Context(), w.client, "x", nil); err != nil {
 					t.Fatal(err)
 				}
 				w.expect(w.task("work", 0), 0, tt.outcome)
@@ -239,7 +239,7 @@ func TestSnoozeOfANamedTask(t *testing.T) {
 			return bump(tx, s)
 		}))
 		name := &tasks.EnqueueOptions{Name: "once"}
-		receipt, err := work.Enqueue(t.Context(), w.client, "a", name)
+		receipt, err := work.Enqueue(w.Context(), w.client, "a", name)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,7 +252,7 @@ func TestSnoozeOfANamedTask(t *testing.T) {
 		if e := next.Envelope; e.ID != receipt.ID || e.Hop != 1 || e.Failures != 1 || !e.NotAfter.Equal(next.Due.Add(7*24*time.Hour)) {
 			t.Errorf("the next hop is %+v", e)
 		}
-		if again, err := work.Enqueue(t.Context(), w.client, "a", name); err != nil || !again.Duplicate {
+		if again, err := work.Enqueue(w.Context(), w.client, "a", name); err != nil || !again.Duplicate {
 			t.Errorf("the name is free again: %+v, %v", again, err)
 		}
 		w.expect(w.task("work", 0), 2, handlers.OutcomeDuplicate)
@@ -270,7 +270,7 @@ func TestLegs(t *testing.T) {
 		ran := false
 		w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error { ran = true; return bump(tx, s) }))
 		eta := time.Now().Add(50 * 24 * time.Hour)
-		if _, err := work.Enqueue(t.Context(), w.client, "a", &tasks.EnqueueOptions{ETA: eta}); err != nil {
+		if _, err := work.Enqueue(w.Context(), w.client, "a", &tasks.EnqueueOptions{ETA: eta}); err != nil {
 			t.Fatal(err)
 		}
 		first := w.task("work", 0)
