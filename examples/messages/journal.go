@@ -19,11 +19,11 @@ func (a *App) journal() *datastore.Query {
 // inside a root is left for the next root.
 func (a *App) dueRoots(ctx context.Context, shard int) iter.Seq2[*datastore.Key, error] {
 	return func(yield func(*datastore.Key, error) bool) {
-		from, to := a.shardRange(shard)
-		q := a.journal().FilterField("ExpandedShard", ">=", from)
+		lowest, highest := a.shardRange(shard)
+		from := a.journal().FilterField("ExpandedShard", ">=", lowest)
 		for {
 			var page []journalEntry
-			q := q.FilterField("ExpandedShard", "<=", to).Order("ExpandedShard").Limit(a.o.Batch)
+			q := from.FilterField("ExpandedShard", "<=", highest).Order("ExpandedShard").Limit(a.o.Batch)
 			if _, err := a.ds.GetAll(ctx, q, &page); err != nil {
 				yield(nil, fmt.Errorf("messages: look for work in shard %d: %w", shard, err))
 				return
@@ -43,7 +43,7 @@ func (a *App) dueRoots(ctx context.Context, shard int) iter.Seq2[*datastore.Key,
 			if !full {
 				return
 			}
-			q = a.journal().FilterField("ExpandedShard", ">", page[len(page)-1].ExpandedShard)
+			from = a.journal().FilterField("ExpandedShard", ">", page[len(page)-1].ExpandedShard)
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 func (a *App) runShard(ctx context.Context, p shardTask) error {
 	if p.Shard < 0 || p.Shard >= a.o.Shards {
 		a.log.InfoContext(ctx, "dead shard: there are fewer now", "shard", p.Shard, "shards", a.o.Shards)
-		return nil
+		return a.Wake(ctx) // its work is in others now
 	}
 	delivery, _ := tasks.DeliveryFrom(ctx)
 	if a.upToDate(ctx, p.Shard, delivery.ETA) {

@@ -101,6 +101,29 @@ func (a *App) committed(ctx context.Context, w wakeups) error {
 	return nil
 }
 
+// Wake enqueues a task for each shard that has mutations in the journal.
+// Committed work brings its own tasks; Wake is for when Options.Shards has
+// changed under it.
+func (a *App) Wake(ctx context.Context) error {
+	for shard := range a.o.Shards {
+		lowest, highest := a.shardRange(shard)
+		q := a.journal().
+			FilterField("ExpandedShard", ">=", lowest).FilterField("ExpandedShard", "<=", highest).
+			Order("ExpandedShard").Limit(1).KeysOnly()
+		found, err := a.ds.GetAll(ctx, q, nil)
+		if err != nil {
+			return fmt.Errorf("messages: look for work in shard %d: %w", shard, err)
+		}
+		if len(found) == 0 {
+			continue
+		}
+		if _, err := a.shard.Enqueue(ctx, a.client, shardTask{shard}, nil); err != nil {
+			return fmt.Errorf("messages: wake shard %d: %w", shard, err)
+		}
+	}
+	return nil
+}
+
 // Cache is the part of *memcache.Client that remembers when a shard was last
 // looked at.
 type Cache interface {

@@ -1,7 +1,6 @@
 package messages
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"math"
@@ -136,18 +135,5 @@ func TestUpToDate(t *testing.T) {
 			t.Errorf("%s: up to date", name)
 		}
 		a.lookedAt(t.Context(), 3, at) // must not fail
-	}
-}
-
-// (j) A task for a shard that there no longer is.
-func TestDeadShard(t *testing.T) {
-	a := bare(Options{Shards: 4})
-	for _, shard := range []int{-1, 4, math.MaxInt} {
-		if err := a.runShard(context.Background(), shardTask{shard}); err != nil {
-			t.Errorf("shard %d of 4: %v; it must be acknowledged", shard, err)
-		}
-	}
-	if n := a.Stats().Runs; n != 0 {
-		t.Errorf("%d runs of shards that are not there", n)
 	}
 }
