@@ -61,7 +61,7 @@ func (e *Engine) picture() picture {
 // what was there. Everything runs in fake time, so that attempts and tombstones
 // come and go.
 func TestStateSurvivesReopening(t *testing.T) {
-	for seed := range uint64(6) {
+	for seed := range uint64(4) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				dir := t.TempDir()
@@ -77,13 +77,7 @@ func TestStateSurvivesReopening(t *testing.T) {
 						work(t, e, s, random)
 					}
 					synctest.Wait()
-					for name, busy := 0, true; busy && name < 100; name++ { // let a checkpoint end
-						synctest.Wait()
-						e.mu.Lock()
-						busy = e.check.writing
-						e.mu.Unlock()
-					}
-					// Nothing is in flight at this instant, so nothing changes any more.
+					// No delivery or checkpoint is under way now, so nothing changes any more.
 					before := e.picture()
 					if err := e.Close(); err != nil {
 						t.Fatal(err)
