@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -25,7 +26,7 @@ const serverProcess = "LATCHWORK_MEMCACHED_BENCH_ADDR"
 
 func TestMain(m *testing.M) {
 	if addr := os.Getenv(serverProcess); addr != "" {
-		if err := serveAlone(addr); err != nil {
+		if err := serveAlone(addr, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -34,16 +35,16 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-func serveAlone(addr string) error {
+func serveAlone(addr string, stdout io.Writer) error {
 	s, err := memcached.New(nil)
 	if err != nil {
 		return err
 	}
-	l, err := net.Listen("tcp", addr) //nolint:noctx // there is nothing to cancel it
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		return err
 	}
-	fmt.Println("listening")
+	fmt.Fprintln(stdout, "listening")
 	return s.Serve(l)
 }
 

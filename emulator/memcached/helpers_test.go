@@ -156,6 +156,7 @@ func startReal(t testing.TB, flags ...string) process {
 		exchange(t, p.dial(t), "verbosity 0\r\nquit\r\n")
 		answer := exchange(t, p.dial(t), "version\r\nquit\r\n")
 		p.version = strings.TrimSpace(strings.TrimPrefix(answer, "VERSION "))
+		t.Logf("compared with memcached %s", p.version)
 		return p
 	}
 	t.Fatalf("memcached did not listen in %d attempts", attempts)

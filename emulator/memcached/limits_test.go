@@ -178,7 +178,7 @@ func TestClientThatNeverReads(t *testing.T) {
 		expect(t, say("set k 0 0 1000000\r\n"+strings.Repeat("v", 1000000)+"\r\n"), "STORED\r\n")
 		deaf := dial(t)
 		defer deaf.Close()
-		_, _ = io.WriteString(deaf, "get k k k k\r\n")
+		_, _ = io.WriteString(deaf, "get"+strings.Repeat(" k", 4)+"\r\n")
 		synctest.Wait()
 		expect(t, say("delete k\r\nget k\r\n"), "DELETED\r\nEND\r\n")
 	})

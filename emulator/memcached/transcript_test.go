@@ -247,7 +247,7 @@ func unrender(t *testing.T, answer []string) (text string, closed bool) {
 
 // patience is how long the real server may take for an answer; it is never
 // waited for where the answer is right.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // ask sends text and reads n bytes, or until the connection ends.
 func ask(t *testing.T, nc net.Conn, text string, n int, untilEnd bool) (answer string, closed bool) {
