@@ -24,8 +24,8 @@ const DeadKind = "_latchwork_dead"
 
 const (
 	errorBytes     = 1 << 10  // of an error in a ledger row
-	deadErrorBytes = 64 << 10 // of an error in a dead letter
-	headerBytes    = 64 << 10 // of headers in a dead letter
+	deadErrorBytes = 48 << 10 // of an error in a dead letter: with the headers 64 KiB,
+	headerBytes    = 16 << 10 // which fit into an entity beside the largest envelope
 	summaryBytes   = 1 << 10  // of a malformed body in its dead letter
 )
 
@@ -38,10 +38,10 @@ type DeadLetter struct {
 	Queue     string
 	TaskName  string
 	Reason    string // failed, dead, expired, payload, crash-loop, outcome-unknown, unknown-class, newer-version, malformed
-	Error     string // the last one, cut to 64 KiB
+	Error     string // the last one, cut to 48 KiB
 	Failures  int
 	At        time.Time
-	Headers   map[string]string // of the last delivery, without credentials, cut to 64 KiB in all
+	Headers   map[string]string // of the last delivery, without credentials, cut to 16 KiB in all
 	Payload   json.RawMessage   // nil for a malformed task
 	Unknown   bool              // the execution may have committed: redriving it needs MayRepeat
 	Malformed bool              // cannot be redriven; Error has a summary
@@ -109,13 +109,14 @@ func (s *Server) bury(ctx context.Context, p *push, why error) (Outcome, error) 
 func (p *push) headers() []byte {
 	kept := make(map[string]string)
 	size := 0
+	encoded := func(s string) int { b, _ := json.Marshal(s); return len(b) + 1 }
 	for _, name := range slices.Sorted(maps.Keys(p.header)) {
 		switch strings.ToLower(name) {
 		case "authorization", "proxy-authorization", "x-serverless-authorization", "cookie", "x-goog-iap-jwt-assertion":
 			continue
 		}
 		value := strings.ToValidUTF8(strings.Join(p.header[name], ", "), "\uFFFD")
-		if size += len(name) + len(value) + 8; size > headerBytes {
+		if size += encoded(name) + encoded(value); size > headerBytes-2 {
 			break
 		}
 		kept[name] = value

@@ -1048,3 +1048,36 @@ func TestSweepEndpoint(t *testing.T) {
 		}
 	})
 }
+
+// The largest task, with the longest error and the most headers, still fits
+// into a dead letter: otherwise it would fail for ever.
+func TestLargestDeadLetter(t *testing.T) {
+	bubble(t, func(w *world) {
+		w.serve(nil, work.HandleTx(func(context.Context, *tasks.Tx, string) error {
+			return tasks.Dead(errors.New(strings.Repeat("<\xff>", 100<<10)))
+		}))
+		task := w.enqueue(work, strings.Repeat("x", tasks.MaxEnvelopeBytes-400), nil)
+		if n := len(task.Request.GetTask().GetHttpRequest().GetBody()); n < tasks.MaxEnvelopeBytes-100 {
+			t.Fatalf("only %d bytes", n)
+		}
+		headers := w.headers
+		w.headers = func(h http.Header) {
+			for i := range 2000 {
+				h.Set(fmt.Sprintf("X-Long-%d", i), strings.Repeat(`<">`, 100))
+			}
+		}
+		w.expect(task, 0, handlers.OutcomeDead)
+		w.headers = headers
+		d := w.dead()[0]
+		size := 0
+		for name, value := range d.Headers {
+			size += len(name) + len(value)
+		}
+		if len(d.Error) > 48<<10 || len(d.Error) < 40<<10 || size > 16<<10 || size < 1<<10 {
+			t.Errorf("%d bytes of error, %d of headers", len(d.Error), size)
+		}
+		if _, err := handlers.NewDeadLetters(w.client).Redrive(w.Context(), d.Key, nil); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -34,6 +34,8 @@ type world struct {
 	server *handlers.Server
 	rpcs   *rpcs
 
+	headers func(http.Header) // more of them, for push
+
 	mu     sync.Mutex
 	events []handlers.Event
 }
@@ -99,6 +101,9 @@ func (w *world) pushTo(s http.Handler, ctx context.Context, t taskstest.Task, re
 	r.Header.Set("X-CloudTasks-TaskRetryCount", fmt.Sprint(retryCount))
 	r.Header.Set("X-CloudTasks-TaskETA", fmt.Sprintf("%d.%06d", due.Unix(), due.Nanosecond()/1000))
 	r.Header.Set("Authorization", "Bearer secret")
+	if w.headers != nil {
+		w.headers(r.Header)
+	}
 	rec := httptest.NewRecorder()
 	s.ServeHTTP(rec, r)
 	return rec.Code

@@ -18,7 +18,8 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// Submitter creates tasks: *cloudtasks.Client is one.
+// Submitter creates tasks: *cloudtasks.Client is one. When it has
+// BatchCreateTasks as well, the tasks of large transactions go by it.
 type Submitter interface {
 	CreateTask(ctx context.Context, req *cloudtaskspb.CreateTaskRequest, opts ...gax.CallOption) (*cloudtaskspb.Task, error)
 }
@@ -115,11 +116,7 @@ func (c *Client) Namespace() string { return c.o.Namespace }
 
 // enqueue creates one task now.
 func (c *Client) enqueue(ctx context.Context, m message) (Receipt, error) {
-	req, err := c.request(m)
-	if err != nil {
-		return Receipt{}, err
-	}
-	_, err = c.submit.CreateTask(ctx, req)
+	_, err := c.submit.CreateTask(ctx, c.request(m))
 	switch {
 	case err == nil:
 		return Receipt{ID: m.Envelope.ID, TaskName: m.Name}, nil

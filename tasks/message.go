@@ -100,7 +100,7 @@ func (c *Client) checkTimeout(s Spec) error {
 
 // request is the task for Cloud Tasks. The queue never gives up: the runner
 // does, by its own count of failures.
-func (c *Client) request(m message) (*cloudtaskspb.CreateTaskRequest, error) {
+func (c *Client) request(m message) *cloudtaskspb.CreateTaskRequest {
 	parent := c.parent + m.Spec.Queue
 	task := &cloudtaskspb.Task{
 		Name:             parent + "/tasks/" + m.Name,
@@ -132,7 +132,7 @@ func (c *Client) request(m message) (*cloudtaskspb.CreateTaskRequest, error) {
 		}
 		task.MessageType = &cloudtaskspb.Task_HttpRequest{HttpRequest: r}
 	}
-	return &cloudtaskspb.CreateTaskRequest{Parent: parent, Task: task}, nil
+	return &cloudtaskspb.CreateTaskRequest{Parent: parent, Task: task}
 }
 
 // messageJSON is how the outbox keeps a message. Where it goes is not part of

@@ -1,6 +1,7 @@
 package tasks
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +22,6 @@ const OutboxKind = "_latchwork_outbox"
 const (
 	outboxBytes = 1000 << 10       // of one entity's tasks; Datastore allows 1 MiB in all
 	outboxFresh = 25 * time.Second // beyond SubmitWait: how long the sweeper leaves an entity to its writer
-	submitters  = 16               // CreateTask calls at once for one transaction
 )
 
 // outboxEntity is one transaction's tasks, or a part of them. Nothing in it is
@@ -110,13 +110,12 @@ func (c *Client) submitCommitted(ctx context.Context, entries []*outboxEntry) {
 // proved all of them. A refusal is recorded in the entity; trouble of the queue
 // only when record is set.
 func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (deleted bool, err error) {
-	errs := c.createAll(ctx, e.messages)
 	var left []message
-	for i, err := range errs {
-		if err != nil {
-			left = append(left, e.messages[i])
+	for i, why := range c.createAll(ctx, e.messages) {
+		if why != nil {
+			left, err = append(left, e.messages[i]), cmp.Or(err, why)
 		}
-		record = record || refused(err)
+		record = record || refused(why)
 	}
 	if len(left) == 0 {
 		if err := c.ds.Delete(ctx, e.key); err != nil {
@@ -124,31 +123,11 @@ func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (
 		}
 		return true, nil
 	}
-	err = errors.Join(errs...)
+	err = fmt.Errorf("%d of %d tasks are not in the queue, the first because of: %w", len(left), len(e.messages), err)
 	if record {
 		err = errors.Join(err, c.recordRefusal(ctx, e.key, left, err))
 	}
 	return false, err
-}
-
-// createAll creates tasks, and returns for each why its existence isn't proved.
-func (c *Client) createAll(ctx context.Context, messages []message) []error {
-	errs := make([]error, len(messages))
-	if len(messages) == 1 {
-		_, errs[0] = c.enqueue(ctx, messages[0])
-		return errs
-	}
-	var wg sync.WaitGroup
-	turn := make(chan struct{}, submitters)
-	for i, m := range messages {
-		turn <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-turn }()
-			_, errs[i] = c.enqueue(ctx, m)
-		})
-	}
-	wg.Wait()
-	return errs
 }
 
 // refused tells an answer that will not change by itself from trouble.
