@@ -5,6 +5,7 @@ import (
 	"net"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	dsclient "cloud.google.com/go/datastore"
 	"google.golang.org/api/option"
@@ -18,7 +19,7 @@ import (
 )
 
 // bubble runs f with a world of its own, in fake time.
-func bubble(t *testing.T, f func(w *world)) {
+func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		net := pipenet.New()
@@ -45,7 +46,7 @@ func bubble(t *testing.T, f func(w *world)) {
 			}
 		}()
 		w.client = w.newClient()
-		f(w)
+		f(t, w)
 	})
 }
 
@@ -64,3 +65,6 @@ func dial(t *testing.T, n *pipenet.Network, opts ...grpc.DialOption) *dsclient.C
 	}
 	return c
 }
+
+// sleep lets fake time pass: all tests of this package run in bubbles.
+func sleep(d time.Duration) { time.Sleep(d) }

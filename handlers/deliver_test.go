@@ -17,7 +17,7 @@ import (
 var work = tasks.NewClass[string]("work", nil)
 
 func TestHandleTxCommitsOnce(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		var seen tasks.Delivery
 		w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, name string) error {
 			seen, _ = tasks.DeliveryFrom(ctx)
@@ -61,7 +61,7 @@ func TestHandleTxCommitsOnce(t *testing.T) {
 }
 
 func TestHandleThenCommitsOnce(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		slow := 0
 		w.serve(nil, work.HandleThen(func(ctx context.Context, name string) (func(*tasks.Tx) error, error) {
 			slow++
@@ -85,7 +85,7 @@ func TestHandleThenCommitsOnce(t *testing.T) {
 }
 
 func TestHandleRunsAtLeastOnce(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		runs := 0
 		w.serve(nil, work.Handle(func(ctx context.Context, name string) error { runs++; return nil }))
 		if _, err := work.Enqueue(w.Context(), w.client, "a", nil); err != nil {
@@ -126,7 +126,7 @@ func TestFailuresAreCountedThenDead(t *testing.T) {
 	}
 	for name, h := range kinds {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(w *world) {
+			bubble(t, func(t *testing.T, w *world) {
 				last := false
 				w.serve(nil, h)
 				if _, err := class.Enqueue(w.Context(), w.client, "secret", nil); err != nil {
@@ -167,7 +167,7 @@ func refusedCommit(tx *tasks.Tx) error {
 
 func TestLastAttemptIsKnown(t *testing.T) {
 	class := tasks.NewClass("work", &tasks.ClassOptions[string]{MaxAttempts: 2})
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		var got []bool
 		w.serve(nil, class.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error {
 			d, _ := tasks.DeliveryFrom(ctx)
@@ -199,7 +199,7 @@ func TestVerdicts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(w *world) {
+			bubble(t, func(t *testing.T, w *world) {
 				w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error {
 					if err := bump(tx, "a"); err != nil {
 						return err
@@ -225,7 +225,7 @@ func TestVerdicts(t *testing.T) {
 // A snooze of a named task: the caller's name served hop 0 alone, so that the
 // next hop is no duplicate of it; the failures so far travel along.
 func TestSnoozeOfANamedTask(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		var runs []tasks.Delivery
 		w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error {
 			d, _ := tasks.DeliveryFrom(ctx)
@@ -266,7 +266,7 @@ func TestSnoozeOfANamedTask(t *testing.T) {
 
 // Legs: an ETA beyond what the queue keeps is reached in hops.
 func TestLegs(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		ran := false
 		w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error { ran = true; return bump(tx, s) }))
 		eta := time.Now().Add(50 * 24 * time.Hour)

@@ -21,7 +21,7 @@ import (
 )
 
 func TestNewRefuses(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		plain := func(name string, o *tasks.ClassOptions[string]) tasks.Handler {
 			return tasks.NewClass(name, o).Handle(func(context.Context, string) error { return nil })
 		}
@@ -70,7 +70,7 @@ func TestNewRefuses(t *testing.T) {
 
 // Only what the server promises to answer is answered.
 func TestRoutes(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		w.serve(nil)
 		for path, want := range map[string]int{
 			"GET /_latchwork/tasks/work":    405,
@@ -104,7 +104,7 @@ func TestCounters(t *testing.T) {
 }
 
 func TestRunSweeper(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		w.serve(nil, work.HandleTx(bumper))
 		w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return status.Error(codes.Unavailable, "gone") }
 		err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
@@ -118,11 +118,11 @@ func TestRunSweeper(t *testing.T) {
 		ctx, cancel := context.WithCancel(w.Context())
 		done := make(chan struct{})
 		go func() { w.server.RunSweeper(ctx, 0); close(done) }()
-		time.Sleep(59 * time.Second)
+		sleep(59 * time.Second)
 		if n := len(w.queue.Tasks("")); n != 0 {
 			t.Errorf("swept before the first minute")
 		}
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		if n := len(w.queue.Tasks("")); n != 1 {
 			t.Errorf("%d tasks after a minute", n)
 		}
@@ -133,7 +133,7 @@ func TestRunSweeper(t *testing.T) {
 
 // Sweeps go on without memcached: to submit twice is harmless.
 func TestSweepWithoutMemcached(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		w.serve(nil, work.HandleTx(bumper))
 		w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return status.Error(codes.Unavailable, "gone") }
 		err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
@@ -144,7 +144,7 @@ func TestSweepWithoutMemcached(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.queue.Refuse = nil
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		w.locks.SetOutage(errors.New("gone"))
 		if r, err := w.server.Sweep(w.Context()); err != nil || r.Submitted != 1 {
 			t.Errorf("%+v, %v", r, err)
@@ -168,7 +168,7 @@ func TestUnledgeredVerdicts(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			bubble(t, func(w *world) {
+			bubble(t, func(t *testing.T, w *world) {
 				w.serve(nil, class.Handle(func(context.Context, string) error { return tt.err }))
 				task := w.enqueue(class, "7", nil)
 				for range 30 { // no ledger, no count
@@ -191,10 +191,10 @@ func TestUnledgeredVerdicts(t *testing.T) {
 // A far ETA of a coalescing class is reached in legs, too.
 func TestUnledgeredLeg(t *testing.T) {
 	class := tasks.NewClass("shard", &tasks.ClassOptions[string]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(s string) string { return s }})
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		w.serve(nil, class.Handle(func(context.Context, string) error { return errors.New("too early") }))
 		task := w.enqueue(class, "7", &tasks.EnqueueOptions{ETA: time.Now().Add(30 * 24 * time.Hour)})
-		time.Sleep(time.Until(task.Due))
+		sleep(time.Until(task.Due))
 		w.expect(task, 0, handlers.OutcomeLeg)
 		if next := w.task("shard", 1); time.Until(next.Due) > 10*24*time.Hour || !next.Envelope.LegTo.IsZero() {
 			t.Errorf("next leg %+v", next)
@@ -203,7 +203,7 @@ func TestUnledgeredLeg(t *testing.T) {
 }
 
 func TestRequestTimeoutBoundsHandlers(t *testing.T) {
-	bubble(t, func(w *world) {
+	bubble(t, func(t *testing.T, w *world) {
 		w.serve(&handlers.Options{RequestTimeout: 10 * time.Second}, work.Handle(func(ctx context.Context, s string) error {
 			<-ctx.Done()
 			return ctx.Err()
