@@ -1,6 +1,7 @@
 package cloudtasks_test
 
 import (
+	"bufio"
 	"context"
 	"net"
 	"net/http"
@@ -23,7 +24,7 @@ const (
 	location = "projects/p/locations/us-central1"
 	queue1   = location + "/queues/q1"
 	target   = "http://worker:80/work"
-	address  = "emulator:8123"
+	address  = "127.0.0.1:8123"
 )
 
 // An env is a server on a network in memory, with the Go client and a target.
@@ -183,3 +184,28 @@ func (r *recorder) headers() []http.Header {
 }
 
 func (r *recorder) count() int { return len(r.times()) }
+
+func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
+
+// dial serves on a real socket and connects the client to it.
+func (e *env) dial(server *cloudtasks.Server) (addr string) {
+	e.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	go server.Serve(l)
+	e.tasks = dialTasks(e.t, l.Addr().String())
+	return l.Addr().String()
+}
+
+func dialTasks(t testing.TB, addr string) *tasks.Client {
+	t.Helper()
+	client, err := tasks.NewClient(context.Background(), option.WithEndpoint(addr), option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())), option.WithTelemetryDisabled())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close() })
+	return client
+}

@@ -1,7 +1,6 @@
 package dispatch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -74,6 +73,9 @@ func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Res
 	} else {
 		request, err = d.httpRequest(ctx, a, queue, task.GetHttpRequest())
 	}
+	if errors.Is(err, errToken) {
+		return failed(codes.Internal, err)
+	}
 	if err != nil {
 		return failed(codes.InvalidArgument, err)
 	}
@@ -90,7 +92,10 @@ func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Res
 	return failed(codes.Unavailable, err)
 }
 
-var errLong = errors.New("long answer")
+var (
+	errLong  = errors.New("long answer")
+	errToken = errors.New("no token")
+)
 
 // discard reads an answer to its end, so that the connection can be used again
 // and an answer that breaks off isn't taken for one. It gives up on long ones.
@@ -179,5 +184,3 @@ func codeOf(status int) codes.Code {
 	}
 	return codes.Unknown
 }
-
-func body(b []byte) *bytes.Reader { return bytes.NewReader(b) }

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"net/http"
@@ -22,7 +23,7 @@ const (
 
 // httpRequest builds the request to an HTTP target.
 func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, _ *cloudtaskspb.Queue, t *cloudtaskspb.HttpRequest) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), t.GetUrl(), body(t.GetBody()))
+	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), t.GetUrl(), bytes.NewReader(t.GetBody()))
 	if err != nil {
 		return nil, err
 	}
@@ -30,7 +31,7 @@ func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, _ *clo
 	r.Header["User-Agent"] = []string{HTTPUserAgent}
 	authorization, err := d.authorization(t)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %v", errToken, err)
 	}
 	if authorization != "" {
 		dropHeader(r.Header, "Authorization")
@@ -77,7 +78,7 @@ func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, q
 	if !ok {
 		return nil, fmt.Errorf("no address is configured for the App Engine service %q, nor for the default service", routing.GetService())
 	}
-	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), "http://"+address+t.GetRelativeUri(), body(t.GetBody()))
+	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), "http://"+address+t.GetRelativeUri(), bytes.NewReader(t.GetBody()))
 	if err != nil {
 		return nil, err
 	}
