@@ -22,10 +22,11 @@ type lease struct {
 
 	mu      sync.Mutex
 	state   leaseState
-	end     time.Time   // when f has to be told, unless a refresh moves it
-	refresh *time.Timer // runs tick
-	clock   *time.Timer // runs expire at end; started by the first tick
-	lastErr error       // of a refresh, since the last good one
+	end     time.Time     // when f has to be told, unless a refresh moves it
+	refresh *time.Timer   // runs tick
+	clock   *time.Timer   // runs expire at end; started by the first tick
+	lastErr error         // of a refresh, since the last good one
+	told    chan struct{} // closed when the observer knows of the loss
 }
 
 type leaseState int
@@ -137,10 +138,14 @@ func (h *lease) expire() {
 	h.lose(expired, err)
 }
 
-// lose tells f first, then the rest of the world. h.mu is held, so that f's
-// return waits until the observer knows.
+// lose tells f first, then the rest of the world. It is called with h.mu held.
 func (h *lease) lose(to leaseState, why error) {
 	h.state = to
+	told := make(chan struct{})
+	h.told = told
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	defer close(told)
 	h.cancel(ErrLost)
 	heldFor := time.Since(h.acquired)
 	h.log.LogAttrs(h.parent, slog.LevelWarn, "memlock: lost the lock",
@@ -153,7 +158,7 @@ func (h *lease) lose(to leaseState, why error) {
 // waited for: it and the release are conditional on the entry that they read.
 func (h *lease) finish() {
 	h.mu.Lock()
-	was := h.state
+	was, told := h.state, h.told
 	h.state = over
 	h.refresh.Stop()
 	if h.clock != nil {
@@ -161,6 +166,9 @@ func (h *lease) finish() {
 	}
 	h.mu.Unlock()
 	h.cancel(nil)
+	if told != nil {
+		<-told // Lost is told before Released, and before TryWithLock returns
+	}
 
 	e := Event{HeldFor: time.Since(h.acquired)}
 	if was != taken {
