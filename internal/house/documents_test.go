@@ -5,6 +5,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -87,6 +88,22 @@ func TestEachDependencyHasItsReason(t *testing.T) {
 	for _, m := range direct {
 		if !strings.Contains(string(reasons), "`"+m[1]+"`") {
 			t.Errorf("go.mod requires %s, and docs/decisions/0002-dependencies.md does not say why", m[1])
+		}
+	}
+}
+
+// Fake time only: a test file that sleeps does so inside a synctest bubble.
+func TestTestsSleepInBubblesOnly(t *testing.T) {
+	for _, f := range sources(t) {
+		if !f.test || slices.Contains(f.imports, "testing/synctest") {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root(t), filepath.FromSlash(f.path)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(text), "time."+"Sleep(") {
+			t.Errorf("%s sleeps on the real clock: run it in a synctest bubble, or wait for what it waits for", f.path)
 		}
 	}
 }

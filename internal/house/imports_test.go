@@ -10,8 +10,7 @@ import (
 // A wall forbids what stands in from to import what stands in to.
 type wall struct {
 	from, to []string
-	except   []string // rooms below from or to that the wall does not hold for
-	tests    bool     // the wall holds for test files too
+	tests    bool // the wall holds for test files too
 	why      string
 }
 

@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
+	"cloud.google.com/go/datastore"
+	"github.com/bradfitz/gomemcache/memcache"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/latchwork/latchwork/memlock"
+	"github.com/latchwork/latchwork/tasks"
+)
+
+// The addresses that `serve` has where nobody chose others; client commands try
+// them when nothing is configured.
+const (
+	defaultWorkerAddr     = "127.0.0.1:8080"
+	defaultCloudTasksAddr = "127.0.0.1:8123"
+	defaultDatastoreAddr  = "127.0.0.1:8081"
+	defaultMemcachedAddr  = "127.0.0.1:11211"
+)
+
+// connections are the clients of the three services, unmodified.
+type connections struct {
+	services
+	queue    *cloudtasks.Client
+	entities *datastore.Client
+	cache    *memcache.Client
+	client   *tasks.Client
+}
+
+// connectDefault is for client commands: what is configured, or else the `serve`
+// that runs on this machine.
+func (s *services) connectDefault(ctx context.Context, env Env, log *slog.Logger) (*connections, error) {
+	p := platformFrom(env.Getenv)
+	if s.embedded(p) {
+		s.standsAt(defaultCloudTasksAddr, defaultDatastoreAddr, defaultMemcachedAddr)
+		s.WorkerURL = "http://" + defaultWorkerAddr
+	}
+	if err := s.complete(p); err != nil {
+		return nil, err
+	}
+	return s.connect(ctx, log)
+}
+
+// standsAt points the services at stand-ins.
+func (s *services) standsAt(cloudTasks, datastore, memcached string) {
+	s.CloudTasksHost, s.DatastoreHost, s.MemcacheAddrs = cloudTasks, datastore, []string{memcached}
+}
+
+// connect makes the clients of complete services. It sends nothing yet: a service
+// that is down is found by the first call.
+func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connections, err error) {
+	c := &connections{services: *s}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, c.Close())
+		}
+	}()
+	if c.queue, err = cloudtasks.NewClient(ctx, emulatorOptions(s.CloudTasksHost)...); err != nil {
+		return nil, fmt.Errorf("connect to Cloud Tasks: %w", err)
+	}
+	if c.entities, err = datastore.NewClientWithDatabase(ctx, s.Project, s.Database, emulatorOptions(s.DatastoreHost)...); err != nil {
+		return nil, fmt.Errorf("connect to Datastore: %w", err)
+	}
+	if c.cache, err = memlock.NewMemcacheClient(s.MemcacheAddrs...); err != nil {
+		return nil, fmt.Errorf("MEMCACHE_ADDRS: %w", err)
+	}
+	c.client, err = tasks.NewClient(c.entities, c.queue, &tasks.ClientOptions{
+		Project:        s.Project,
+		Location:       s.Location,
+		Target:         s.Target,
+		URL:            s.WorkerURL,
+		ServiceAccount: s.ServiceAccount,
+		Audience:       s.audience(),
+		Logger:         log,
+	})
+	return c, err
+}
+
+// audience is what the queue's tokens are made out to and what the worker demands.
+func (s *services) audience() string {
+	if s.Audience != "" {
+		return s.Audience
+	}
+	return s.WorkerURL
+}
+
+// emulatorOptions reach an emulator at host, or Google where host is empty.
+func emulatorOptions(host string) []option.ClientOption {
+	if host == "" {
+		return nil
+	}
+	return []option.ClientOption{
+		option.WithEndpoint("passthrough:///" + host),
+		option.WithoutAuthentication(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		option.WithGRPCConnectionPool(1),
+	}
+}
+
+// Close ends the connections; it may be called on a half-made value.
+func (c *connections) Close() error {
+	var errs []error
+	if c.queue != nil {
+		errs = append(errs, c.queue.Close())
+	}
+	if c.entities != nil {
+		errs = append(errs, c.entities.Close())
+	}
+	if c.cache != nil {
+		errs = append(errs, c.cache.Close())
+	}
+	return errors.Join(errs...)
+}

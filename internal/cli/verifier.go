@@ -1,0 +1,47 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/latchwork/latchwork/handlers"
+	"github.com/latchwork/latchwork/handlers/auth"
+	"github.com/latchwork/latchwork/tasks"
+)
+
+// The values of --auth.
+const (
+	authOIDC        = "oidc"
+	authCloudRunIAM = "cloud-run-iam"
+	authAppEngine   = "app-engine"
+)
+
+// verifier makes what decides who may push. Nothing is inferred: the mode that
+// was asked for fits the way tasks are sent, or it is an error.
+func (s *services) verifier(mode string, getenv func(string) string, hs []tasks.Handler) (handlers.Verifier, error) {
+	if (s.Target == "appengine") != (mode == authAppEngine) {
+		return nil, fmt.Errorf("--auth=%s does not fit TASKS_TARGET=%s: App Engine tasks carry App Engine's headers and no token, HTTP tasks carry a token", mode, s.Target)
+	}
+	audiences, emails := []string{s.audience()}, []string{s.ServiceAccount}
+	switch mode {
+	case authAppEngine:
+		return auth.NewAppEngine(&auth.AppEngineOptions{Queues: queuesOf(hs), Getenv: getenv})
+	case authCloudRunIAM:
+		return auth.NewCloudRunIAM(&auth.CloudRunIAMOptions{Audiences: audiences, Emails: emails, Getenv: getenv})
+	default:
+		o := &auth.OIDCOptions{Audiences: audiences, Emails: emails, Getenv: getenv}
+		if s.CloudTasksHost != "" {
+			o.JWKSURL = "http://" + s.CloudTasksHost + "/oauth2/v3/certs"
+		}
+		return auth.NewOIDC(o)
+	}
+}
+
+// queuesOf lists the queues whose tasks may come: those of the classes, and the
+// sweeper's.
+func queuesOf(hs []tasks.Handler) []string {
+	queues := []string{"default"}
+	for _, h := range hs {
+		queues = append(queues, h.Spec().Queue)
+	}
+	return queues
+}
