@@ -113,14 +113,19 @@ func (l *bareLock) fresh(key string) error {
 
 func (l *bareLock) again(key string) error {
 	key = "memlock:" + key
-	err := l.client.Add(&memcache.Item{Key: key, Value: l.value, Expiration: 17})
-	if err == memcache.ErrNotStored {
-		err = l.write(key, l.value, 17)
+	for {
+		err := l.client.Add(&memcache.Item{Key: key, Value: l.value, Expiration: 17})
+		if err == memcache.ErrNotStored {
+			err = l.write(key, l.value, 17)
+		}
+		switch err {
+		case nil:
+			return l.write(key, nil, 1)
+		case memcache.ErrCacheMiss: // the empty entry has just run out
+		default:
+			return err
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return l.write(key, nil, 1)
 }
 
 func (l *bareLock) write(key string, value []byte, expiration int32) error {
