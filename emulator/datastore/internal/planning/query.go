@@ -160,11 +160,16 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 		}
 		q.columns = append(q.columns, c)
 	}
+	ordered := map[string]bool{}
 	for _, o := range m.GetOrder() {
 		name := o.GetProperty().GetName()
 		if name == "" {
 			return invalid("The property.name is the empty string.")
 		}
+		if ordered[name] {
+			return invalid("order by clause cannot contain duplicate fields %s", name)
+		}
+		ordered[name] = true
 		switch o.GetDirection() {
 		case pb.PropertyOrder_DIRECTION_UNSPECIFIED, pb.PropertyOrder_ASCENDING:
 			desc = false
@@ -175,9 +180,6 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 		}
 		if q.kind == "" && (name != keyProperty || desc) {
 			return invalid("kind is required for all orders except __key__ ascending")
-		}
-		if q.keyAt >= 0 {
-			continue // nothing orders below a key
 		}
 		if name == keyProperty {
 			q.keyAt, q.keyDesc = len(q.columns), desc
