@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -62,6 +63,30 @@ func start(t *testing.T, env []string, args ...string) *process {
 	}()
 	t.Cleanup(func() { p.kill(t) })
 	return p
+}
+
+// runToEnd runs the program and returns what it said.
+func runToEnd(t *testing.T, env []string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd.Env = append([]string{"LATCHWORK_TEST_MAIN=1", "HOME=" + t.TempDir()}, env...)
+	cmd.Dir = t.TempDir()
+	var out, errs strings.Builder
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err = cmd.Run()
+	return out.String(), errs.String(), err
+}
+
+func exitStatus(t *testing.T, args ...string) int {
+	t.Helper()
+	_, _, err := runToEnd(t, nil, args...)
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0
 }
 
 // expect reads lines until one contains want.

@@ -24,6 +24,7 @@ type serveCommand struct {
 	Addr    string        `help:"Address that the worker listens on (default: PORT on all interfaces where PORT is set, else 127.0.0.1:8080)." var:"LATCHWORK_ADDR"`
 	Auth    string        `default:"oidc" enum:"oidc,cloud-run-iam,app-engine" help:"How the caller proves that it is the queue: oidc (its token is checked in full), cloud-run-iam (Cloud Run has checked the signature of a service that is not public), app-engine (App Engine's own headers)." var:"LATCHWORK_AUTH"`
 	Grace   time.Duration `default:"10s" help:"How long running handlers have when the process is told to stop; 2 s before the end they are cancelled." var:"LATCHWORK_GRACE"`
+	Sweep   time.Duration `default:"1m" help:"With emulators: how often what waits in the outbox is looked for. In the cloud, cron calls the sweeper." var:"LATCHWORK_SWEEP"`
 	Welcome bool          `default:"true" negatable:"" help:"With the built-in emulators, send one message at the start, so that there is something to see."`
 }
 
@@ -65,6 +66,7 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 	w, err := conns.worker(locker, &c.exampleFlags, c.Auth, env.Getenv, &workerOptions{
 		RequestTimeout: requestTimeout,
 		Local:          c.CloudTasksHost != "",
+		Sweep:          c.Sweep,
 		Observer:       deliveryLog{env.Stdout},
 		Logger:         log,
 	})

@@ -89,6 +89,7 @@ func (s *services) set() []string {
 // complete fills what follows from the rest, and says all that is missing at once:
 // a half-configured environment never falls back to the emulators.
 func (s *services) complete(p platform) error {
+	set := cmp.Or(strings.Join(s.set(), ", "), string(p))
 	if p == appEngine && s.Target == "" {
 		s.Target = "appengine"
 	}
@@ -118,7 +119,7 @@ func (s *services) complete(p platform) error {
 	}
 	if len(missing) > 0 {
 		return fmt.Errorf("the environment is half configured (set: %s); missing:\n%s\nUnset them all to run on the built-in emulators",
-			cmp.Or(strings.Join(s.set(), ", "), string(p)), strings.Join(missing, "\n"))
+			set, strings.Join(missing, "\n"))
 	}
 	return s.validate()
 }

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -26,13 +27,14 @@ const (
 type worker struct {
 	app    *messages.App
 	server *handlers.Server
-	local  bool
+	sweep  time.Duration // between the sweeps in process; 0: none
 	log    *slog.Logger
 }
 
 type workerOptions struct {
 	RequestTimeout time.Duration
-	Local          bool // the services are emulators: nobody else sweeps or deletes expired rows
+	Local          bool          // the services are emulators: nobody else sweeps or deletes expired rows
+	Sweep          time.Duration // how often; 0 is a minute
 	Observer       handlers.Observer
 	Logger         *slog.Logger
 }
@@ -56,8 +58,8 @@ func (w *worker) sweepInProcess(ctx context.Context) <-chan struct{} {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if w.local {
-			w.server.RunSweeper(ctx, 0)
+		if w.sweep > 0 {
+			w.server.RunSweeper(ctx, w.sweep)
 		}
 	}()
 	return ended
@@ -119,7 +121,11 @@ func (c *connections) worker(locker *memlock.Locker, spans *exampleFlags, mode s
 	if err != nil {
 		return nil, err
 	}
-	return &worker{app: app, server: server, local: o.Local, log: o.Logger}, nil
+	w := &worker{app: app, server: server, log: o.Logger}
+	if o.Local {
+		w.sweep = cmp.Or(o.Sweep, time.Minute)
+	}
+	return w, nil
 }
 
 // welcome sends a first message, so that there is something to see.
