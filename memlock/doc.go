@@ -37,7 +37,8 @@
 //     runtime.Goexit, a cancelled parent), and never by an unconditional
 //     delete: somebody else's lock stays. Apart from f itself, TryWithLock
 //     waits for at most two operations of the store, each bounded by
-//     Options.Timeout; it never waits for a refresh.
+//     Options.Timeout (MemcacheStore may take a second more, see there); it never
+//     waits for a refresh.
 //   - A bad key, client ID or option is refused before any network I/O, with an
 //     error that states the rule and the value.
 //
@@ -67,6 +68,8 @@
 //   - f ignores its cancelled context: when the caller's context has ended the
 //     lock is no longer refreshed, so that a stuck f cannot hold it for ever;
 //     it runs out, or is released when f returns.
+//   - The list of servers changes, or differs between processes: as under "Not
+//     guaranteed", two may hold one lock until the old entries run out.
 //   - An answer is lost: what may have been written is looked up again, compared
 //     by owner and, if nobody waits for it any more, released.
 package memlock

@@ -41,7 +41,7 @@ type MemcacheOptions struct {
 // though, operations run where they are called, which costs half as much, and
 // the one that meets the beginning of an outage returns when the client's
 // Timeout ends it: at most 1 s for connecting and 1 s for the answer, and by
-// default half of that. (With a longer Timeout it is never done.)
+// default half of that. (With a Timeout above 1 s it is never done.)
 //
 // An operation that meets a connection which the
 // server has closed (it restarted) closes the client's idle connections, which

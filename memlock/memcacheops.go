@@ -26,7 +26,6 @@ var errChanging = errors.New("memcached: the entry kept changing")
 // is how an add that landed, but whose answer was lost, is recovered.
 func acquire(s *MemcacheStore, r request) (a answer) {
 	redials := 1
-	unsure := false // a write of ours may have landed
 	item := &memcache.Item{Key: r.key, Value: []byte(r.owner), Expiration: r.exp}
 	for range maxRounds {
 		added := s.client.Add(item)
@@ -39,7 +38,7 @@ func acquire(s *MemcacheStore, r request) (a answer) {
 			a.err = fmt.Errorf("memcached: add: %w", added)
 			return a
 		default:
-			unsure, a.took = true, true
+			a.took = true // perhaps
 			if s.redial(added, &redials) {
 				continue
 			}
@@ -62,20 +61,17 @@ func acquire(s *MemcacheStore, r request) (a answer) {
 		if holder != "" && holder != r.owner {
 			return answer{holder: holder}
 		}
-		if holder == "" {
-			a.took = false // an earlier add of ours would be seen
-		}
 
 		seen.Value, seen.Expiration = item.Value, r.exp
 		err = s.cas(r, seen)
 		switch {
 		case err == nil:
 			return answer{held: true, took: a.took || holder == ""}
-		case errors.Is(err, memcache.ErrCASConflict) && holder == "" && !unsure:
+		case errors.Is(err, memcache.ErrCASConflict) && holder == "":
 			return answer{holder: UnknownHolder} // someone was faster
 		case changed(err):
 		default:
-			unsure, a.took = true, a.took || holder == ""
+			a.took = a.took || holder == "" // perhaps
 			if !s.redial(err, &redials) {
 				a.err = fmt.Errorf("memcached: cas: %w", err)
 				return a

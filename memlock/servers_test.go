@@ -2,11 +2,14 @@ package memlock_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,4 +170,38 @@ func TestMemcacheStoreConformsOnRealMemcached(t *testing.T) {
 		t.Cleanup(func() { c.Close(); direct.Close() })
 		return harness(memlock.NewMemcacheStore(c, nil), direct)
 	})
+}
+
+func TestContentionOnRealMemcached(t *testing.T) {
+	client := newClient(t, startMemcached(t))
+	t.Cleanup(func() { client.Close() })
+	l := memlock.New(memlock.NewMemcacheStore(client, nil), nil)
+	for range 10 {
+		var wg, tried sync.WaitGroup
+		var runs, busy atomic.Int64
+		tried.Add(16)
+		for i := range 16 {
+			wg.Go(func() {
+				err := l.TryWithLock(t.Context(), "shard", fmt.Sprint("delivery", i), func(context.Context) error {
+					runs.Add(1)
+					tried.Done()
+					tried.Wait()
+					return nil
+				})
+				switch err {
+				case nil:
+				case memlock.ErrFailedToLock:
+					busy.Add(1)
+					tried.Done()
+				default:
+					t.Errorf("TryWithLock: %v", err)
+					tried.Done()
+				}
+			})
+		}
+		wg.Wait()
+		if runs.Load() != 1 || busy.Load() != 15 {
+			t.Fatalf("%d ran and %d were busy, want 1 and 15", runs.Load(), busy.Load())
+		}
+	}
 }
