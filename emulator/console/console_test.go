@@ -30,7 +30,8 @@ func full() console.Status {
 		Data:   "/var/lib/latchwork",
 		CloudTasks: console.CloudTasks{Addr: "127.0.0.1:8123", InFlight: 3, Queues: []console.Queue{
 			{Name: "projects/p/locations/l/queues/mail", State: "RUNNING", Waiting: 12, Running: 3, OldestETA: time.Now().Add(time.Hour), ExecutedLastMinute: 45, Attempts: 678},
-			{Name: "projects/p/locations/l/queues/slow", State: "PAUSED"},
+			{Name: "projects/p/locations/l/queues/slow", State: "PAUSED", OldestETA: time.Now().Add(-time.Minute)},
+			{Name: "projects/p/locations/l/queues/empty", State: "RUNNING"},
 		}},
 		Datastore: console.Datastore{Addr: "127.0.0.1:8081", Concurrency: "pessimistic", Transactions: 2, Kinds: []console.Kind{
 			{Project: "p", Name: "Message", Entities: 1000},
@@ -48,7 +49,7 @@ func TestPageShowsEverything(t *testing.T) {
 	page := html.UnescapeString(w.Body.String())
 	for _, want := range []string{
 		"up 1m30s", "/var/lib/latchwork",
-		"127.0.0.1:8123", "3 deliveries under way", ">mail<", ">RUNNING<", ">12<", ">45<", ">678<", "in 1h0m0s", ">slow<", ">PAUSED<",
+		"127.0.0.1:8123", "3 deliveries under way", ">mail<", ">RUNNING<", ">12<", ">45<", ">678<", "in 1h0m0s", ">slow<", ">PAUSED<", "due for 1m0s", ">empty<", ">-<",
 		"127.0.0.1:8081", "2 open transactions · pessimistic", ">Message<", ">1000<", ">tenant<",
 		"127.0.0.1:11211", "1.5 KiB of 64.0 MiB", "2 of 1024", "75.0 %",
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing/synctest"
 	"time"
 
@@ -71,11 +72,12 @@ type NotDrainedError struct{ Queues []cloudtasks.QueueStats }
 
 // Error lists the queues and the numbers of their tasks.
 func (e *NotDrainedError) Error() string {
-	s := "not drained:"
+	var s strings.Builder
+	s.WriteString("not drained:")
 	for _, q := range e.Queues {
-		s += fmt.Sprintf(" %s has %d tasks (%d running)", q.Name, q.Tasks, q.Running)
+		fmt.Fprintf(&s, " %s has %d tasks (%d running)", q.Name, q.Tasks, q.Running)
 	}
-	return s
+	return s.String()
 }
 
 // left returns the running queues that have tasks.

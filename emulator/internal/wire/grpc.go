@@ -19,8 +19,8 @@ const (
 
 // GRPCOptions returns what every emulator's grpc.Server is made with: pings are
 // welcome without streams, messages up to MaxMessage are read, a panic in a
-// handler becomes INTERNAL with its value and stack, and stopping waits for
-// handlers.
+// handler of a unary call (there are no others) becomes INTERNAL with its value
+// and stack, and stopping waits for handlers.
 func GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
@@ -30,10 +30,6 @@ func GRPCOptions() []grpc.ServerOption {
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
 			defer recoverTo(&err)
 			return handler(ctx, req)
-		}),
-		grpc.ChainStreamInterceptor(func(srv any, ss grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-			defer recoverTo(&err)
-			return handler(srv, ss)
 		}),
 	}
 }

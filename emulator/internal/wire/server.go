@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"google.golang.org/grpc"
@@ -18,11 +19,13 @@ import (
 const MaxMessage = 16 << 20
 
 const (
-	sniffTimeout  = 30 * time.Second // for the first bytes, and for HTTP headers
-	idleTimeout   = 5 * time.Minute  // of an HTTP/1.1 connection
-	closeGrace    = time.Second      // running requests may finish
-	closeBound    = 5 * time.Second  // cancelled ones must
-	defaultMaxCon = 10_000
+	sniffTimeout    = 30 * time.Second     // for the first bytes, and for HTTP headers
+	idleTimeout     = 5 * time.Minute      // of an HTTP/1.1 connection
+	closeGrace      = time.Second          // running requests may finish
+	closeBound      = 5 * time.Second      // cancelled ones must
+	acceptPause     = 5 * time.Millisecond // after a first shortage, then doubled
+	maxAcceptPause  = time.Second
+	defaultMaxConns = 10_000
 )
 
 // ErrHandlersRunning is returned by Close when handlers ignore their cancelled
@@ -49,6 +52,7 @@ type Server struct {
 	cancel    context.CancelFunc // of every HTTP request
 	running   sync.WaitGroup     // sniffers, the two inner servers, HTTP handlers
 	drained   bool               // running is being waited for, no more may be added
+	closing   chan struct{}      // closed when the first Close begins
 	finished  chan struct{}      // closed when the first Close is done
 	closeErr  error
 }
@@ -65,31 +69,37 @@ func (s *Server) Serve(l net.Listener) error {
 		defer s.mu.Unlock()
 		delete(s.listeners, l)
 	}()
-	var pause time.Duration
+	pause := acceptPause
 	for {
 		c, err := l.Accept()
-		if err != nil {
-			if s.isClosed() {
+		switch {
+		case err == nil:
+			pause = acceptPause
+			s.admit(c)
+		case s.isClosed():
+			return nil
+		case isShortage(err): // connections that end make room
+			s.logger().Warn("accept failed, will retry", "err", err, "pause", pause)
+			select {
+			case <-time.After(pause):
+			case <-s.closing:
 				return nil
 			}
-			// Out of file descriptors, most likely: connections that end make room.
-			if ne, ok := errors.AsType[net.Error](err); ok && !ne.Timeout() && temporary(ne) {
-				pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-				s.logger().Warn("accept failed, will retry", "err", err, "pause", pause)
-				time.Sleep(pause)
-				continue
-			}
+			pause = min(2*pause, maxAcceptPause)
+		default:
 			return err
 		}
-		pause = 0
-		s.admit(c)
 	}
 }
 
-// temporary calls the deprecated method that still is the only way to know.
-func temporary(err net.Error) bool {
-	t, ok := err.(interface{ Temporary() bool })
-	return ok && t.Temporary()
+// isShortage reports whether accept may succeed later.
+func isShortage(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // start registers l, and starts the inner servers for the first listener. It
@@ -102,6 +112,7 @@ func (s *Server) start(l net.Listener) bool {
 	}
 	if !s.started {
 		s.started = true
+		s.closing = make(chan struct{})
 		s.listeners = map[net.Listener]struct{}{}
 		s.conns = map[net.Conn]struct{}{}
 		s.grpcConns, s.httpConns = newHandover(l.Addr()), newHandover(l.Addr())
@@ -148,7 +159,7 @@ func (s *Server) counted(h http.Handler) http.Handler {
 func (s *Server) admit(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	limit := cmp.Or(s.MaxConns, defaultMaxCon)
+	limit := cmp.Or(s.MaxConns, defaultMaxConns)
 	if s.closed || s.open >= limit {
 		if !s.closed {
 			s.logger().Warn("connection refused: too many are open", "limit", limit, "from", c.RemoteAddr())
@@ -202,6 +213,9 @@ func (s *Server) Close() error {
 	s.finished = make(chan struct{})
 	defer close(s.finished)
 	started := s.started
+	if started {
+		close(s.closing)
+	}
 	for l := range s.listeners {
 		l.Close()
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -374,6 +375,63 @@ func TestCloseIsBoundedAndSaysSo(t *testing.T) {
 		close(release)
 		if err := r.srv.Close(); !errors.Is(err, wire.ErrHandlersRunning) {
 			t.Errorf("second Close: %v, want the first one's error", err)
+		}
+	})
+}
+
+// flaky is a listener whose Accept fails with the errors of a list first.
+type flaky struct {
+	net.Listener
+	errs []error
+}
+
+func (f *flaky) Accept() (net.Conn, error) {
+	if len(f.errs) == 0 {
+		return f.Listener.Accept()
+	}
+	err := f.errs[0]
+	f.errs = f.errs[1:]
+	return nil, err
+}
+
+func TestAcceptErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := serve(t, &wire.Server{HTTP: pathHandler})
+		listen := func(errs ...error) net.Listener {
+			l, err := r.net.Listen("127.0.0.1:9999")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return &flaky{l, errs}
+		}
+		start := time.Now()
+		done := make(chan error, 1)
+		go func() { done <- r.srv.Serve(listen(syscall.EMFILE, fmt.Errorf("accept: %w", syscall.ENFILE))) }()
+		synctest.Wait()
+		r.addr = "127.0.0.1:9999"
+		if code, _ := r.get("/x", nil); code != 200 || time.Since(start) != 15*time.Millisecond {
+			t.Errorf("after two shortages: status %d after %v, want 200 after 15ms", code, time.Since(start))
+		}
+
+		broken := errors.New("broken")
+		l, err := r.net.Listen("127.0.0.1:9998")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.srv.Serve(&flaky{l, []error{broken}}); !errors.Is(err, broken) {
+			t.Errorf("a broken listener: %v", err)
+		}
+
+		l, err = r.net.Listen("127.0.0.1:9997")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pausing := make(chan error, 1)
+		go func() { pausing <- r.srv.Serve(&flaky{l, []error{syscall.EMFILE}}) }()
+		synctest.Wait()
+		r.srv.Close()
+		if err := errors.Join(<-pausing, <-done); err != nil {
+			t.Errorf("closed: %v", err)
 		}
 	})
 }
