@@ -94,6 +94,8 @@ type writeMessage struct {
 	Reminder   time.Duration
 }
 
+func (w *writeMessage) Type() string { return "WriteMessage" }
+
 func (w *writeMessage) Target(namespace string) *datastore.Key {
 	return userKey(namespace, senderOf(w.Message))
 }
@@ -124,6 +126,8 @@ type sendMessage struct {
 	Text      string
 	Reminder  time.Duration
 }
+
+func (s *sendMessage) Type() string { return "SendMessage" }
 
 func (s *sendMessage) Target(namespace string) *datastore.Key {
 	return userKey(namespace, s.Recipient)
@@ -160,6 +164,8 @@ type writeReceipt struct {
 	Reminder time.Duration
 }
 
+func (w *writeReceipt) Type() string { return "WriteReceipt" }
+
 func (w *writeReceipt) Target(namespace string) *datastore.Key {
 	return userKey(namespace, senderOf(w.Message))
 }
@@ -189,6 +195,8 @@ func (w *writeReceipt) Run(_ context.Context, r *Root) error {
 // timeout notes that answers are missing. They still count when they come.
 type timeout struct{ Message string }
 
+func (m *timeout) Type() string { return "Timeout" }
+
 func (m *timeout) Target(namespace string) *datastore.Key {
 	return userKey(namespace, senderOf(m.Message))
 }
@@ -199,6 +207,8 @@ func (m *timeout) Run(_ context.Context, r *Root) error {
 
 // reminder tells the sender that all answers are there.
 type reminder struct{ Message string }
+
+func (m *reminder) Type() string { return "Reminder" }
 
 func (m *reminder) Target(namespace string) *datastore.Key {
 	return userKey(namespace, senderOf(m.Message))
@@ -217,8 +227,8 @@ func updateTally(r *Root, message string, change func(*tally)) error {
 	return r.Put(key, t)
 }
 
-// messageTypes are the mutations of this application by the names that the
-// journal knows them by.
+// messageTypes are the mutations of this application that go through the
+// journal.
 func messageTypes() mutationTypes {
 	return mutationTypes{
 		"SendMessage":  func() Mutation { return new(sendMessage) },

@@ -14,6 +14,9 @@ import (
 // Mutation is a unit of work on one root entity and what lies under it. Other
 // roots it changes by emitting mutations for them.
 type Mutation interface {
+	// Type is the mutation's name in the journal, which must outlive renamed
+	// Go types.
+	Type() string
 	// Target is the root that the mutation changes.
 	Target(namespace string) *datastore.Key
 	// Run changes r, in a transaction that it may share with other mutations
@@ -22,18 +25,8 @@ type Mutation interface {
 	Run(ctx context.Context, r *Root) error
 }
 
-// mutationTypes are the types that the journal may hold, under names that must
-// outlive renamed Go types.
+// mutationTypes are the mutations that the journal may hold, by their Type.
 type mutationTypes map[string]func() Mutation
-
-func (types mutationTypes) nameOf(m Mutation) (string, error) {
-	for name, zero := range types {
-		if fmt.Sprintf("%T", zero()) == fmt.Sprintf("%T", m) {
-			return name, nil
-		}
-	}
-	return "", fmt.Errorf("messages: %T is not a registered type of mutation", m)
-}
 
 const (
 	journalKind    = "tumble.Mutation"
@@ -52,9 +45,9 @@ type journalEntry struct {
 }
 
 func (types mutationTypes) encode(m Mutation, namespace string, after time.Time) (*journalEntry, error) {
-	name, err := types.nameOf(m)
-	if err != nil {
-		return nil, err
+	name := m.Type()
+	if types[name] == nil {
+		return nil, fmt.Errorf("messages: %q is not a registered type of mutation", name)
 	}
 	data, err := json.Marshal(m)
 	if err != nil {

@@ -115,10 +115,12 @@ func (r *Root) EmitNamed(name string, after time.Time, m Mutation) error {
 	if err := r.putEntry(key, entry); err != nil {
 		return err
 	}
-	if entry.TargetRoot.Equal(r.Key) && !after.After(time.Now()) {
-		r.emitted = append(r.emitted, pending{key, m})
+	if !entry.TargetRoot.Equal(r.Key) || after.After(time.Now()) {
+		return nil
 	}
-	return nil
+	m, err = r.app.types.decode(entry) // as any other worker would see it
+	r.emitted = append(r.emitted, pending{key, m})
+	return err
 }
 
 // postpone leaves a mutation that has failed for later: 1 s at first, doubling

@@ -1,0 +1,536 @@
+package messages
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/bradfitz/gomemcache/memcache"
+
+	"github.com/latchwork/latchwork/handlers"
+	"github.com/latchwork/latchwork/memlock"
+)
+
+// (a) A message to 100 recipients ends in two rounds of shards: the deliveries,
+// then all receipts, and the reminder that follows from them, in one
+// transaction.
+func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
+		message := w.send(w.names(100, "ada")...)
+		sent := time.Now()
+		w.until("all receipts are in", func() bool {
+			b, err := w.app.Books(t.Context(), message)
+			return err == nil && b.Receipts == 100
+		})
+		if took := time.Since(sent); took > 2*7*time.Second+time.Second {
+			t.Errorf("the receipts took %v, which is more than two slots", took)
+		}
+		stats := w.app.Stats()
+		if want := int64(1 + 100 + 1); stats.Commits != want {
+			t.Errorf("%d transactions; want %d: the message, each delivery, and all receipts in one", stats.Commits, want)
+		}
+		if stats.Mutations != 200 || stats.Conflicts != 0 {
+			t.Errorf("%d mutations ran and %d transactions collided; want 200 and 0", stats.Mutations, stats.Conflicts)
+		}
+		if n := w.journalled("reminder " + message); n != 1 {
+			t.Errorf("%d reminders wait in the journal; want 1, from the transaction of the receipts", n)
+		}
+		if b := w.balanced(message); b.TimedOut || b.Failures != 0 {
+			t.Errorf("the books are %+v", b)
+		}
+	})
+}
+
+// (b) Sixteen duplicate deliveries of a shard's task: exactly one is inside the
+// lock, and the work runs once.
+func TestB_DuplicatesMeetTheLock(t *testing.T) {
+	for _, mode := range []string{"pessimistic", "optimistic"} {
+		synctest.Test(t, func(t *testing.T) {
+			r := deliverDuplicates(t, mode, nil)
+			if r.inside != 1 || r.runs != 1 || r.raised != 1 {
+				t.Errorf("%s: %d deliveries inside the lock, %d runs of the work, %d commits of it; want 1 of each", mode, r.inside, r.runs, r.raised)
+			}
+			if r.conflicts != 0 {
+				t.Errorf("%s: %d conflicts behind the lock", mode, r.conflicts)
+			}
+			if r.coalesced != 15 {
+				t.Errorf("%s: %d deliveries left it to the next slot; want 15", mode, r.coalesced)
+			}
+		})
+	}
+}
+
+// (b) The same without the lock: the work runs 16 times. Only the optimistic
+// mode makes them collide; in the other they wait for one another.
+func TestB_DuplicatesWithoutTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := deliverDuplicates(t, "pessimistic", everybody{})
+		if r.runs != 16 || r.raised != 16 || r.conflicts != 0 {
+			t.Errorf("pessimistic: %d runs, %d commits, %d conflicts; want 16, 16 and 0", r.runs, r.raised, r.conflicts)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		r := deliverDuplicates(t, "optimistic", everybody{})
+		if r.runs < 16 || r.conflicts == 0 || r.raised < 2 {
+			t.Errorf("optimistic: %d runs, %d conflicts, %d commits; want at least 16, 1 and 2", r.runs, r.conflicts, r.raised)
+		}
+	})
+}
+
+// everybody is a lock store that lets everybody in.
+type everybody struct{}
+
+func (everybody) Acquire(context.Context, string, string, time.Duration) (string, error) {
+	return "", nil
+}
+func (everybody) Extend(context.Context, string, string, time.Duration) (bool, error) {
+	return true, nil
+}
+func (everybody) Release(context.Context, string, string) error { return nil }
+
+type duplicated struct {
+	inside, runs, conflicts, coalesced int64
+	raised                             int
+}
+
+// deliverDuplicates delivers a shard's task, whose work takes 20 ms, 16 times at
+// once.
+func deliverDuplicates(t *testing.T, mode string, store memlock.Store) (d duplicated) {
+	const duplicates = 16
+	var runs atomic.Int64
+	delivered := make(chan struct{})
+	var once sync.Once
+	w := newCloud(t, mode).newWorker("worker:80", workerOptions{
+		store: store,
+		mutations: probes(func(_ context.Context, r *Root, _ *probe) error {
+			runs.Add(1)
+			err := raise(r)
+			time.Sleep(20 * time.Millisecond)
+			return err
+		}),
+		around: func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				if err != nil {
+					t.Error(err)
+				}
+				var wg sync.WaitGroup
+				once.Do(func() {
+					for range duplicates - 1 {
+						wg.Go(func() { next.ServeHTTP(httptest.NewRecorder(), withBody(r, body)) })
+					}
+					defer close(delivered)
+					defer wg.Wait()
+					next.ServeHTTP(rw, withBody(r, body))
+				})
+			})
+		},
+	})
+	w.app.o.Cache = nil // or the last round would spare the others theirs
+	w.emit(&probe{User: "bob"})
+	<-delivered
+	return duplicated{
+		inside: w.locked.Load(), runs: runs.Load(), conflicts: w.app.Stats().Conflicts,
+		coalesced: w.outcomes.Count(handlers.OutcomeCoalesced), raised: w.unread("bob"),
+	}
+}
+
+func withBody(r *http.Request, body []byte) *http.Request {
+	r = r.Clone(r.Context())
+	r.Body = io.NopCloser(bytes.NewReader(body))
+	return r
+}
+
+// (c) Busy is never lost: a mutation that is written in the holder's last round
+// still runs, without cron.
+func TestC_BusyIsNeverLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		holding, release := make(chan struct{}), make(chan struct{})
+		var late atomic.Int64
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{
+			app: Options{Shards: 1, ProcessLoop: time.Nanosecond}, // every round is the last
+			mutations: probes(func(ctx context.Context, r *Root, p *probe) error {
+				if p.Name == "late" {
+					late.Add(1)
+					return raise(r)
+				}
+				close(holding)
+				<-release
+				return nil
+			}),
+		})
+		w.emit(&probe{Name: "holder", User: "bob"})
+		<-holding
+		w.emit(&probe{Name: "late", User: "eve"})
+		w.until("its task has met the holder", func() bool { return w.outcomes.Count(handlers.OutcomeCoalesced) > 0 })
+		if late.Load() != 0 {
+			t.Fatal("the late mutation ran beside the holder of its shard")
+		}
+		close(release)
+		w.until("the late mutation has run", func() bool { return w.unread("eve") == 1 })
+		if n := w.app.Stats().Runs; n < 2 {
+			t.Errorf("%d runs; the holder's last round cannot have seen it", n)
+		}
+	})
+}
+
+// (d) The lock's key is stolen or evicted in mid-run: the context of the work
+// is cancelled, and nothing of it is committed until somebody has the lock
+// again.
+func TestD_LostLockCommitsNothing(t *testing.T) {
+	for name, take := range map[string]func(*worker, string) error{
+		"stolen": func(w *worker, key string) error {
+			return w.memcache.Set(&memcache.Item{Key: key, Value: []byte("thief"), Expiration: 10})
+		},
+		"evicted": func(w *worker, key string) error { return w.memcache.Delete(key) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			holding, lost := make(chan struct{}), make(chan error)
+			var runs atomic.Int64
+			w := newCloud(t, "").newWorker("worker:80", workerOptions{
+				app: Options{Shards: 1},
+				mutations: probes(func(ctx context.Context, r *Root, _ *probe) error {
+					if err := raise(r); err != nil || runs.Add(1) > 1 {
+						return err
+					}
+					close(holding)
+					<-ctx.Done()
+					lost <- context.Cause(ctx)
+					return nil // as if it had not noticed
+				}),
+			})
+			w.emit(&probe{User: "bob"})
+			<-holding
+			since := time.Now()
+			if err := take(w, "memlock:/"+w.app.shardKey(0, "lock")); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			if cause := <-lost; !errors.Is(cause, memlock.ErrLost) {
+				t.Errorf("%s: the context ended with %v; want ErrLost", name, cause)
+			}
+			if noticed := time.Since(since); noticed > 3*time.Second {
+				t.Errorf("%s: it took %v to notice", name, noticed)
+			}
+			w.until("the delivery is answered", func() bool { return w.outcomes.Count(handlers.OutcomeInterrupted) == 1 })
+			if n := w.unread("bob"); n != 0 {
+				t.Errorf("%s: %d commits without the lock", name, n)
+			}
+			w.until("the work is done by another run", func() bool { return w.unread("bob") > 0 })
+			if n := w.unread("bob"); n != 1 || runs.Load() != 2 {
+				t.Errorf("%s: %d commits in %d runs; want 1 in 2", name, n, runs.Load())
+			}
+		})
+	}
+}
+
+// (e) memcached is down, from the start or in mid-run: the work is done all the
+// same, or retried, never acknowledged undone.
+func TestE_MemcachedDown(t *testing.T) {
+	t.Run("from the start", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w := newCloud(t, "").newWorker("worker:80", workerOptions{})
+			w.dialer.Refuse(true)
+			w.balanced(w.send(w.names(20, "")...))
+			if n := w.locked.Load(); n != 0 {
+				t.Errorf("%d locks taken in a memcached that is down", n)
+			}
+		})
+	})
+	t.Run("in mid-run", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			holding := make(chan struct{})
+			var runs atomic.Int64
+			w := newCloud(t, "").newWorker("worker:80", workerOptions{
+				app: Options{Shards: 1},
+				mutations: probes(func(ctx context.Context, r *Root, _ *probe) error {
+					if runs.Add(1) == 1 {
+						close(holding)
+						<-ctx.Done()
+					}
+					return raise(r)
+				}),
+			})
+			w.emit(&probe{User: "bob"})
+			<-holding
+			w.dialer.Refuse(true)
+			w.dialer.Cut()
+			w.until("the work is done", func() bool { return w.unread("bob") > 0 })
+			w.dialer.Refuse(false)
+			time.Sleep(time.Minute)
+			if n := w.unread("bob"); n != 1 {
+				t.Errorf("%d commits; want 1", n)
+			}
+		})
+	})
+}
+
+// (f) A crash after a commit and before the journal's entry is deleted: the
+// mutation runs again and changes nothing.
+func TestF_CrashBeforeTheDelete(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, "")
+		var deletes atomic.Int64
+		c.refuse = func(r *pb.CommitRequest) bool { // every other delete of entries
+			return deletesEntries(r) && deletes.Add(1)%2 == 1
+		}
+		w := c.newWorker("worker:80", workerOptions{app: Options{Shards: 1}})
+		books := w.balanced(w.send("bob"))
+		if n := deletes.Load(); n != 4 {
+			t.Errorf("%d deletes; want two for the delivery and two for the receipt", n)
+		}
+		if n := w.app.Stats().Mutations; n != 2+2+1 {
+			t.Errorf("%d mutations ran; want the delivery and the receipt twice, the reminder once", n)
+		}
+		if books.Delivered != 1 || books.Receipts != 1 || books.Notifications != 1 || w.unread("bob") != 1 {
+			t.Errorf("the books are %+v, and bob has %d unread; want one of each", books, w.unread("bob"))
+		}
+	})
+}
+
+// deletesEntries recognises the deletes of finished mutations, which come after
+// their transaction.
+func deletesEntries(r *pb.CommitRequest) bool {
+	if r.GetMode() != pb.CommitRequest_NON_TRANSACTIONAL || len(r.GetMutations()) == 0 {
+		return false
+	}
+	path := r.GetMutations()[0].GetDelete().GetPath()
+	return len(path) > 0 && path[len(path)-1].GetKind() == journalKind
+}
+
+// (g) A chain of 40 mutations on one root runs in one transaction.
+func TestG_TailCalls(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{
+			mutations: probes(func(_ context.Context, r *Root, p *probe) error {
+				if err := raise(r); err != nil || p.Left == 0 {
+					return err
+				}
+				return r.Emit(&probe{User: p.User, Left: p.Left - 1})
+			}),
+		})
+		w.emit(&probe{User: "bob", Left: 39})
+		w.until("the chain has run", func() bool { return w.unread("bob") > 0 })
+		if n, commits := w.unread("bob"), w.app.Stats().Commits; n != 40 || commits != 2 {
+			t.Errorf("%d steps in %d transactions; want 40 steps in 1, beside the writer's", n, commits-1)
+		}
+		w.until("the journal is empty", func() bool { return w.journalled("") == 0 })
+	})
+}
+
+// (h) A delayed mutation waits for its time; a cancelled one never runs.
+func TestH_DelayedAndCancelled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
+		message := w.send("bob", "eve")
+		sent := time.Now()
+		books := w.balanced(message)
+		if took := time.Since(sent); took < 5*time.Minute || took > 6*time.Minute {
+			t.Errorf("the reminder came after %v; want 5 min after the receipts", took)
+		}
+		time.Sleep(10 * time.Minute)
+		if books.TimedOut {
+			t.Error("the time-out ran, which the last receipt had cancelled")
+		}
+		if n := w.journalled(""); n != 0 {
+			t.Errorf("%d mutations left", n)
+		}
+	})
+}
+
+// (h) The time-out runs when answers are missing; these count when they come.
+func TestH_TimeOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, "")
+		var asleep atomic.Bool
+		asleep.Store(true)
+		w := c.newWorker("worker:80", workerOptions{
+			app:       Options{Timeout: 20 * time.Second},
+			mutations: mutationTypes{"SendMessage": func() Mutation { return &drowsy{asleep: &asleep} }},
+		})
+		message := w.send("bob")
+		w.until("the time-out has run", func() bool {
+			b, err := w.app.Books(t.Context(), message)
+			return err == nil && b.TimedOut
+		})
+		asleep.Store(false)
+		if b := w.balanced(message); b.Receipts != 1 {
+			t.Errorf("the books are %+v", b)
+		}
+		if w.app.Stats().Failures == 0 {
+			t.Error("no failure was counted")
+		}
+	})
+}
+
+// drowsy is a sendMessage that fails while asleep.
+type drowsy struct {
+	sendMessage
+	asleep *atomic.Bool
+}
+
+func (d *drowsy) Run(ctx context.Context, r *Root) error {
+	if d.asleep.Load() {
+		panic("asleep")
+	}
+	return d.sendMessage.Run(ctx, r)
+}
+
+// (i) Two namespaces, with digits at their ends, at once.
+func TestI_Namespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, "")
+		ns1 := c.newWorker("worker1:80", workerOptions{namespace: "ns1"})
+		ns2 := c.newWorker("worker2:80", workerOptions{namespace: "ns2"})
+		one, two := ns1.send(ns1.names(20, "")...), ns2.send(ns2.names(20, "")...)
+		ns1.balanced(one)
+		ns2.balanced(two)
+		if _, err := ns2.app.Books(t.Context(), one); err == nil {
+			t.Error("a message of ns1 is in ns2")
+		}
+	})
+}
+
+// (j) The number of shards is lowered while tasks are queued: the tasks of dead
+// shards are acknowledged, and their work is done by the shards that there are.
+func TestJ_FewerShards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := newCloud(t, "")
+		before := c.newWorker("before:80", workerOptions{app: Options{Shards: 32}})
+		w := c.newWorker("worker:80", workerOptions{app: Options{Shards: 3}})
+		before.client = w.client
+		before.app.client = w.client // its tasks go to the new worker
+		w.balanced(before.send(w.names(40, "")...))
+		if w.outcomes.Count(handlers.OutcomeFailed) != 0 {
+			t.Error("a task of a dead shard was not acknowledged")
+		}
+	})
+}
+
+// A page of the journal that ends inside a root is followed by the next root,
+// and each root is processed once in a round.
+func TestFullBatches(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{
+			app:       Options{Shards: 1, Batch: 10},
+			mutations: probes(func(_ context.Context, r *Root, _ *probe) error { return raise(r) }),
+		})
+		var ps []*probe
+		for _, name := range []string{"bob", "eve", "joe"} {
+			for range 25 {
+				ps = append(ps, &probe{User: name})
+			}
+		}
+		w.emit(ps...)
+		w.until("the journal is empty", func() bool { return w.journalled("") == 0 })
+		for _, name := range []string{"bob", "eve", "joe"} {
+			if n := w.unread(name); n != 25 {
+				t.Errorf("%s: %d mutations ran; want 25", name, n)
+			}
+		}
+		if n, conflicts := w.app.Stats().Commits, w.app.Stats().Conflicts; n != 1+3*3 || conflicts != 0 {
+			t.Errorf("%d transactions, %d conflicts; want the writer's and three batches for each root, without any", n, conflicts)
+		}
+	})
+}
+
+// A mutation that fails is postponed, and those beside it commit.
+func TestFailingMutationLetsOthersPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var bad atomic.Int64
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{
+			mutations: probes(func(_ context.Context, r *Root, p *probe) error {
+				if err := raise(r); err != nil || p.Name != "bad" {
+					return err
+				}
+				if bad.Add(1) < 4 {
+					return errors.New("not today")
+				}
+				return nil
+			}),
+		})
+		w.emit(&probe{Name: "bad", User: "bob"}, &probe{Name: "good", User: "bob"})
+		w.until("the good one has run", func() bool { return w.unread("bob") > 0 })
+		if n := w.unread("bob"); n != 1 || bad.Load() != 1 {
+			t.Errorf("counter %d after %d failures; the failed one's write must be gone", n, bad.Load())
+		}
+		w.until("the bad one has run", func() bool { return w.journalled("") == 0 })
+		if n := w.unread("bob"); n != 2 || w.app.Stats().Failures != 3 {
+			t.Errorf("counter %d after %d failures; want 2 after 3", n, w.app.Stats().Failures)
+		}
+		if n := w.outcomes.Count(handlers.OutcomeFailed); n != 0 {
+			t.Errorf("%d deliveries failed; the shard's task is not to blame", n)
+		}
+	})
+}
+
+// Unknown recipients are failures, and bad input changes nothing.
+func TestUnknownUsersAndBadInput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
+		ctx := t.Context()
+		if err := w.app.AddUsers(ctx, "ada", "bob"); err != nil {
+			t.Fatal(err)
+		}
+		for name, try := range map[string]func() error{
+			"no recipients":   func() error { _, err := w.app.Send(ctx, "ada", nil, "x"); return err },
+			"unknown sender":  func() error { _, err := w.app.Send(ctx, "zoe", []string{"bob"}, "x"); return err },
+			"empty sender":    func() error { _, err := w.app.Send(ctx, "", []string{"bob"}, "x"); return err },
+			"empty recipient": func() error { _, err := w.app.Send(ctx, "ada", []string{""}, "x"); return err },
+			"reserved name":   func() error { return w.app.AddUsers(ctx, "__x__") },
+			"long name":       func() error { return w.app.AddUsers(ctx, strings.Repeat("x", 101)) },
+			"not UTF-8":       func() error { return w.app.AddUsers(ctx, "\xff") },
+			"long text":       func() error { _, err := w.app.Send(ctx, "ada", []string{"bob"}, strings.Repeat("x", 1025)); return err },
+			"crowd":           func() error { _, err := w.app.Send(ctx, "ada", crowd(5001), "x"); return err },
+			"no message ID":   func() error { _, err := w.app.Books(ctx, "ada"); return err },
+			"unknown message": func() error { _, err := w.app.Books(ctx, "ada/1"); return err },
+		} {
+			if err := try(); err == nil {
+				t.Errorf("%s: accepted", name)
+			}
+		}
+		if n := w.journalled(""); n != 0 {
+			t.Errorf("bad input left %d mutations", n)
+		}
+		message, err := w.app.Send(ctx, "ada", []string{"bob", "zoe", "bob", "ada"}, "x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b := w.balanced(message); b.Recipients != 3 || b.Receipts != 2 || b.Failures != 1 {
+			t.Errorf("the books are %+v; want 2 receipts and 1 failure of 3", b)
+		}
+	})
+}
+
+func crowd(n int) (names []string) {
+	for i := range n {
+		names = append(names, fmt.Sprint(i))
+	}
+	return names
+}
+
+// journalled counts the mutations in the journal, of the name if there is one.
+func (w *worker) journalled(name string) (n int) {
+	w.t.Helper()
+	keys, err := w.entities.GetAll(w.t.Context(), w.app.journal().KeysOnly(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, key := range keys {
+		if name == "" || key.Name == name {
+			n++
+		}
+	}
+	return n
+}
