@@ -155,32 +155,32 @@ type recorder struct {
 	script []int
 
 	mu       sync.Mutex
-	headers_ []http.Header
-	times_   []time.Time
+	received []http.Header
+	arrivals []time.Time
 }
 
 func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	status := http.StatusOK
-	if n := len(r.times_); n < len(r.script) {
+	if n := len(r.arrivals); n < len(r.script) {
 		status = r.script[n]
 	}
-	r.headers_ = append(r.headers_, req.Header.Clone())
-	r.times_ = append(r.times_, time.Now())
+	r.received = append(r.received, req.Header.Clone())
+	r.arrivals = append(r.arrivals, time.Now())
 	w.WriteHeader(status)
 }
 
 func (r *recorder) times() []time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.times_)
+	return slices.Clone(r.arrivals)
 }
 
 func (r *recorder) headers() []http.Header {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.headers_)
+	return slices.Clone(r.received)
 }
 
 func (r *recorder) count() int { return len(r.times()) }

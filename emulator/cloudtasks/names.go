@@ -1,8 +1,6 @@
 package cloudtasks
 
-import (
-	"strings"
-)
+import "strings"
 
 // Limits of the API, in bytes of the id.
 const (

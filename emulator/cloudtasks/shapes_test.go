@@ -396,3 +396,35 @@ func TestBatches(t *testing.T) {
 		}
 	})
 }
+
+func TestLargestTask(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const largest = 1_048_569 // serialized, as stored
+		e := start(t, nil, nil)
+		e.queue(nil)
+		try := func(body int) (*cloudtaskspb.Task, error) {
+			task := post("largest")
+			task.ScheduleTime = timestamppb.New(time.Now().Add(time.Hour))
+			task.GetHttpRequest().Body = make([]byte, body)
+			return e.tasks.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{
+				Parent: queue1, Task: task, ResponseView: cloudtaskspb.Task_FULL,
+			})
+		}
+		small, err := try(900_000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := e.tasks.DeleteTask(t.Context(), &cloudtaskspb.DeleteTaskRequest{Name: small.Name}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour) // the name is free again
+		small.View = cloudtaskspb.Task_VIEW_UNSPECIFIED
+		room := largest - proto.Size(small)
+		if _, err := try(900_000 + room + 1); err == nil {
+			t.Errorf("a task of %d bytes is taken", largest+1)
+		}
+		if _, err := try(900_000 + room); err != nil {
+			t.Errorf("a task of %d bytes: %v", largest, err)
+		}
+	})
+}

@@ -7,8 +7,10 @@ import (
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"golang.org/x/net/http/httpguts"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
@@ -261,13 +263,20 @@ func taskSpec(queue string, t *cloudtaskspb.Task) ([]byte, error) {
 	if err != nil {
 		return nil, invalid("The task can't be stored: %v", err) // strings that are not UTF-8
 	}
-	id := len(name) - len(queue) - len("/tasks/")
 	if name == "" {
-		id = 20
+		name = queue + "/tasks/12345678901234567890"
 	}
-	// Beside the spec: the name, and two times.
-	if stored := len(spec) + 3 + len(queue) + len("/tasks/") + id + 2*14; stored > maxTaskSize {
+	if schedule == nil {
+		schedule = timestamppb.Now()
+	}
+	// Stored beside the spec: the name, and two times, one of whole seconds.
+	stored := len(spec) + fieldSize(len(name)) + fieldSize(proto.Size(schedule)) +
+		fieldSize(proto.Size(&timestamppb.Timestamp{Seconds: schedule.GetSeconds()}))
+	if stored > maxTaskSize {
 		return nil, invalid(textTooBig)
 	}
 	return spec, nil
 }
+
+// fieldSize is the size of n bytes as a field with a number below 16.
+func fieldSize(n int) int { return 1 + protowire.SizeBytes(n) }

@@ -38,12 +38,10 @@ func (e *Engine) checkpointWhenGrown() {
 	}
 	e.check.writing = true
 	queues := e.queues.Values()
-	var deletions [][]byte
-	for name, at := range e.buried {
-		deletions = append(deletions, appendQueueDeletion(nil, name, at))
-	}
+	e.buried.prune(e.now())
+	deleted := appendTombstones(nil, "", true, slices.Collect(e.buried.all()))
 	e.running.Go(func() {
-		size, err := e.writeCheckpoint(c, queues, deletions)
+		size, err := e.writeCheckpoint(c, queues, [][]byte{deleted})
 		if err == nil {
 			err = c.Commit()
 		}

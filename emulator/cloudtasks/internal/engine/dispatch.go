@@ -40,7 +40,7 @@ const (
 // wake puts q in line for dispatch. Every change that could let a task of q go
 // ends with wake and dispatch.
 func (e *Engine) wake(q *queue) {
-	if !q.inTurn && q.place_ != gone {
+	if !q.inTurn && q.index != gone {
 		q.inTurn = true
 		e.ready = append(e.ready, q)
 	}
@@ -61,7 +61,7 @@ func (e *Engine) dispatch() {
 // dispatchOne starts the first delivery of q, if its time has come. Otherwise q
 // is woken by the alarm that this sets, or by the event that it waits for.
 func (e *Engine) dispatchOne(q *queue) (again bool) {
-	if q.place_ == gone {
+	if q.index == gone {
 		return false
 	}
 	if q.Paused || len(q.due) == 0 || q.running >= q.Settings.MaxConcurrent {
@@ -144,7 +144,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
 	if r.Responded {
 		q.executed.add(now, 1)
 	}
-	if t.place_ != gone {
+	if t.index != gone {
 		if !forced {
 			from = now
 		}
@@ -184,7 +184,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) {
 		t.due = now.Add(journalPause)
 	}
 	// Where RunTask made deliveries overlap, the last to end lets the next wait.
-	if t.place_ == nowhere && t.running == 0 {
+	if t.index == nowhere && t.running == 0 {
 		t.queue.due.push(t)
 	}
 }
@@ -192,14 +192,14 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) {
 // setAlarm wakes q at the time at; 0 is never.
 func (e *Engine) setAlarm(q *queue, at Micros) {
 	switch {
-	case q.place_ >= 0 && q.alarm == at:
+	case q.index >= 0 && q.alarm == at:
 		return
-	case q.place_ >= 0 && at == 0:
-		e.alarms.remove(int(q.place_))
+	case q.index >= 0 && at == 0:
+		e.alarms.remove(int(q.index))
 	case at == 0:
-	case q.place_ >= 0:
+	case q.index >= 0:
 		q.alarm = at
-		e.alarms.fix(int(q.place_))
+		e.alarms.fix(int(q.index))
 	default:
 		q.alarm = at
 		e.alarms.push(q)

@@ -23,13 +23,13 @@ type picture struct {
 	Tasks      map[string][]Task
 	Retries    map[string]*Retry
 	Tombstones map[string][]tombstone
-	Deleted    map[string]Micros
+	Deleted    []tombstone
 }
 
 func (e *Engine) picture() picture {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	p := picture{Tasks: map[string][]Task{}, Retries: map[string]*Retry{}, Tombstones: map[string][]tombstone{}, Deleted: map[string]Micros{}}
+	p := picture{Tasks: map[string][]Task{}, Retries: map[string]*Retry{}, Tombstones: map[string][]tombstone{}}
 	e.queues.Scan(func(name string, q *queue) bool {
 		p.Queues = append(p.Queues, q.Queue)
 		q.tasks.Scan(func(id string, t *task) bool {
@@ -49,11 +49,8 @@ func (e *Engine) picture() picture {
 		})
 		return true
 	})
-	for name, at := range e.buried {
-		if e.now().Sub(at) < e.o.QueueTombstone {
-			p.Deleted[name] = at
-		}
-	}
+	e.buried.prune(e.now())
+	p.Deleted = slices.Collect(e.buried.all())
 	return p
 }
 
@@ -210,7 +207,7 @@ func FuzzReplay(f *testing.F) {
 		f.Add(record)
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
-		e := &Engine{o: Options{TaskTombstone: time.Hour, QueueTombstone: time.Hour}, buried: map[string]Micros{}}
+		e := &Engine{o: Options{TaskTombstone: time.Hour, QueueTombstone: time.Hour}}
 		for _, r := range [][]byte{appendQueue(nil, &q.Queue), appendTask(nil, full), record} {
 			_ = e.replay(r) // must not panic
 		}
@@ -222,3 +219,47 @@ func FuzzReplay(f *testing.F) {
 		})
 	})
 }
+
+// A journal that can't be written fails the callers, and changes nothing.
+func TestJournalFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := &stub{hold: make(chan struct{})}
+		e := open(t, s, Options{Dir: dir})
+		must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
+		must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "flying"}))
+		must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "soon", Due: e.now().Add(time.Minute)}))
+		synctest.Wait()
+		before := e.picture()
+		if err := e.log.Close(); err != nil { // from here on it refuses
+			t.Fatal(err)
+		}
+		for name, err := range map[string]error{
+			"CreateQueue": second(e.CreateQueue(location+"b", settings, nil)),
+			"UpdateQueue": second(e.UpdateQueue(location+"a", func(d *Queue) error { d.Settings.Burst = 1; return nil })),
+			"PauseQueue":  second(e.PauseQueue(location + "a")),
+			"PurgeQueue":  second(e.PurgeQueue(location + "a")),
+			"DeleteQueue": e.DeleteQueue(location + "a"),
+			"CreateTask":  second(e.CreateTask(location+"a", NewTask{ID: "new"})),
+			"DeleteTask":  e.DeleteTask(location+"a", "soon"),
+			"RunTask":     second(e.RunTask(location+"a", "soon")),
+		} {
+			if err == nil {
+				t.Errorf("%s succeeds without its record", name)
+			}
+		}
+		if diff := cmp.Diff(before, e.picture(), cmp.AllowUnexported(tombstone{}), cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("changed (-before +after):\n%s", diff)
+		}
+		close(s.hold) // the delivery succeeds, but can't be recorded
+		time.Sleep(2 * time.Minute)
+		if n := len(s.deliveries()); n != 1 {
+			t.Errorf("%d deliveries, want none beside the first", n)
+		}
+		if n := e.Stats().Queues[0]; n.Waiting != 2 || n.Running != 0 {
+			t.Errorf("%+v, want both tasks waiting", n)
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }

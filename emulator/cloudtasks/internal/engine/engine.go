@@ -76,12 +76,12 @@ type Engine struct {
 	mu         sync.Mutex // orders everything below and the journal
 	closed     bool
 	queues     btree.Map[string, *queue]
-	buried     map[string]Micros // names of deleted queues
-	ready      []*queue          // queues that may have something to dispatch, in turn
-	inFlight   int               // deliveries, forced ones included
-	duplicates int               // deliveries beyond the real ones, waiting ones included
-	seq        uint64            // of the task created last
-	record     []byte            // reused for encoding
+	buried     graveyard // names of deleted queues
+	ready      []*queue  // queues that may have something to dispatch, in turn
+	inFlight   int       // deliveries, forced ones included
+	duplicates int       // deliveries beyond the real ones, waiting ones included
+	seq        uint64    // of the task created last
+	record     []byte    // reused for encoding
 
 	alarms heap[*queue] // queues that wait for a time
 	clock  *time.Timer  // for the first of alarms
@@ -105,7 +105,7 @@ func Open(o Options) (*Engine, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	e := &Engine{o: o, buried: make(map[string]Micros)}
+	e := &Engine{o: o, buried: graveyard{ttl: o.QueueTombstone}}
 	if o.Dir != "" {
 		log, err := journal.Open(o.Dir, &journal.Options{Fsync: o.Fsync, Logger: o.Logger}, e.replay)
 		if err != nil {

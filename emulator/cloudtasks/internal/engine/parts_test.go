@@ -55,12 +55,12 @@ func TestBucketWithoutLimit(t *testing.T) {
 }
 
 type number struct {
-	value  int
-	place_ int32
+	value int
+	index int32
 }
 
 func (n *number) before(m *number) bool { return n.value < m.value }
-func (n *number) place() *int32         { return &n.place_ }
+func (n *number) place() *int32         { return &n.index }
 
 func TestHeapAgainstSorting(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -78,7 +78,7 @@ func TestHeapAgainstSorting(t *testing.T) {
 					t.Skip()
 				}
 				i := rapid.IntRange(0, len(all)-1).Draw(t, "index")
-				if got := h.remove(int(all[i].place_)); got != all[i] || got.place_ != nowhere {
+				if got := h.remove(int(all[i].index)); got != all[i] || got.index != nowhere {
 					t.Fatalf("removed %+v, want %+v", got, all[i])
 				}
 				all = slices.Delete(all, i, i+1)
@@ -89,12 +89,12 @@ func TestHeapAgainstSorting(t *testing.T) {
 				}
 				n := all[rapid.IntRange(0, len(all)-1).Draw(t, "index")]
 				n.value = value.Draw(t, "value")
-				h.fix(int(n.place_))
+				h.fix(int(n.index))
 			},
 			"": func(t *rapid.T) {
 				for i, n := range h {
-					if int(n.place_) != i {
-						t.Fatalf("item %d thinks it is at %d", i, n.place_)
+					if int(n.index) != i {
+						t.Fatalf("item %d thinks it is at %d", i, n.index)
 					}
 				}
 				if len(all) == 0 {

@@ -43,14 +43,14 @@ type queue struct {
 
 	inTurn bool   // is in Engine.ready
 	alarm  Micros // when in Engine.alarms
-	place_ int32
+	index  int32
 }
 
 func (q *queue) before(r *queue) bool { return q.alarm < r.alarm }
-func (q *queue) place() *int32        { return &q.place_ }
+func (q *queue) place() *int32        { return &q.index }
 
 func (e *Engine) newQueue(desc Queue) *queue {
-	q := &queue{Queue: desc, place_: nowhere}
+	q := &queue{Queue: desc, index: nowhere}
 	q.named.ttl = e.o.TaskTombstone
 	q.anonymous = graveyard{ttl: e.o.TaskTombstone, limit: maxAnonymous}
 	e.setLimits(q)
@@ -92,11 +92,8 @@ func (e *Engine) mayCreateQueue(name string) error {
 	if _, ok := e.queues.Get(name); ok {
 		return ErrQueueExists
 	}
-	if deleted, ok := e.buried[name]; ok {
-		if e.now().Sub(deleted) < e.o.QueueTombstone {
-			return ErrQueueTombstoned
-		}
-		delete(e.buried, name)
+	if e.buried.holds(markOf(name), e.now()) {
+		return ErrQueueTombstoned
 	}
 	location, n := name[:strings.LastIndexByte(name, '/')+1], 0
 	e.queues.Ascend(location, func(other string, _ *queue) bool {
@@ -221,25 +218,18 @@ func (e *Engine) DeleteQueue(name string) error {
 
 func (e *Engine) dropQueue(q *queue, now Micros) {
 	q.clear()
-	if q.place_ >= 0 {
-		e.alarms.remove(int(q.place_))
+	if q.index >= 0 {
+		e.alarms.remove(int(q.index))
 	}
-	q.place_ = gone
+	q.index = gone
 	e.queues.Delete(q.Name)
-	for name, deleted := range e.buried {
-		if now.Sub(deleted) >= e.o.QueueTombstone {
-			delete(e.buried, name)
-		}
-	}
-	if e.o.QueueTombstone > 0 {
-		e.buried[q.Name] = now
-	}
+	e.buried.bury(markOf(q.Name), now)
 }
 
 // clear forgets all tasks; those in flight find that they are gone.
 func (q *queue) clear() {
 	q.tasks.Scan(func(_ string, t *task) bool {
-		t.place_ = gone
+		t.index = gone
 		return true
 	})
 	q.tasks.Clear()

@@ -18,7 +18,7 @@ const (
 	opTries                         // its due time and attempts
 	opTaskEnd                       // and when
 	opPurge                         // of a queue, and when
-	opTombstones                    // of a queue, only in checkpoints
+	opTombstones                    // of a queue's tasks or, without a name, of queues; only in checkpoints
 )
 
 var errRecord = errors.New("cut short")
@@ -221,7 +221,7 @@ func (e *Engine) replay(record []byte) error {
 		if d.err == nil && live {
 			e.dropQueue(q, at)
 		} else if d.err == nil {
-			e.buried[name] = at
+			e.buried.bury(markOf(name), at)
 		}
 	case opTask:
 		e.replayTask(&d, q)
@@ -229,7 +229,7 @@ func (e *Engine) replay(record []byte) error {
 		id, due, tries := d.text(), d.micros(), d.tries()
 		if t := q.replayed(id); t != nil && d.err == nil {
 			t.due, t.tries = due, tries
-			q.due.fix(int(t.place_))
+			q.due.fix(int(t.index))
 		}
 	case opTaskEnd:
 		id, named, at := d.text(), d.bool(), d.micros()
@@ -238,7 +238,7 @@ func (e *Engine) replay(record []byte) error {
 		}
 		t := q.replayed(id)
 		if t == nil {
-			t = &task{queue: q, id: id, place_: nowhere}
+			t = &task{queue: q, id: id, index: nowhere}
 		}
 		t.named = named
 		e.drop(t, at)
@@ -247,7 +247,15 @@ func (e *Engine) replay(record []byte) error {
 			q.purge(at)
 		}
 	case opTombstones:
-		replayTombstones(&d, q)
+		named := d.bool()
+		switch {
+		case name == "":
+			d.tombstones(&e.buried)
+		case live && named:
+			d.tombstones(&q.named)
+		case live:
+			d.tombstones(&q.anonymous)
+		}
 	default:
 		return fmt.Errorf("record of unknown kind %d: written by a newer version?", op)
 	}
@@ -277,14 +285,13 @@ func (e *Engine) replayQueue(d *decoder, name string, q *queue) {
 	}
 	q.Queue = desc
 	e.setLimits(q)
-	delete(e.buried, name)
 }
 
 func (e *Engine) replayTask(d *decoder, q *queue) {
 	e.seq++
 	t := &task{
 		queue: q, id: d.text(), named: d.bool(), created: d.micros(), due: d.micros(), spec: d.bytes(),
-		seq: e.seq, place_: nowhere,
+		seq: e.seq, index: nowhere,
 	}
 	if d.bool() {
 		retry := d.retry()
@@ -297,26 +304,19 @@ func (e *Engine) replayTask(d *decoder, q *queue) {
 		return
 	}
 	if old := q.replayed(t.id); old != nil {
-		q.due.remove(int(old.place_))
+		q.due.remove(int(old.index))
 	}
 	q.tasks.Set(t.id, t)
 	q.due.push(t)
 }
 
-func replayTombstones(d *decoder, q *queue) {
-	named := d.bool()
+func (d *decoder) tombstones(g *graveyard) {
 	for range d.int() {
 		m, at := d.take(uint64(len(mark{}))), d.micros()
 		if d.err != nil {
 			return
 		}
-		switch {
-		case q == nil:
-		case named:
-			q.named.bury(mark(m), at)
-		default:
-			q.anonymous.bury(mark(m), at)
-		}
+		g.bury(mark(m), at)
 	}
 }
 

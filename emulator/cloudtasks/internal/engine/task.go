@@ -46,7 +46,7 @@ type task struct {
 	created Micros
 	due     Micros
 	seq     uint64 // of creation, for tasks due at one instant
-	place_  int32
+	index   int32
 	running int32
 	named   bool // by the caller
 }
@@ -54,7 +54,7 @@ type task struct {
 func (t *task) before(u *task) bool {
 	return t.due < u.due || t.due == u.due && t.seq < u.seq
 }
-func (t *task) place() *int32 { return &t.place_ }
+func (t *task) place() *int32 { return &t.index }
 
 func (t *task) expired(now Micros) bool { return now.Sub(t.created) >= Retention }
 
@@ -81,7 +81,7 @@ func (e *Engine) CreateTask(queue string, n NewTask) (Task, error) {
 	}
 	e.seq++
 	t := &task{
-		queue: q, id: n.ID, named: n.ID != "", spec: n.Spec, retry: n.Retry, seq: e.seq, place_: nowhere,
+		queue: q, id: n.ID, named: n.ID != "", spec: n.Spec, retry: n.Retry, seq: e.seq, index: nowhere,
 		due:     max(n.Due, now),
 		created: now - now%Micros(time.Second/time.Microsecond),
 	}
@@ -203,10 +203,10 @@ func (e *Engine) end(t *task) (wait func() error, err error) {
 
 func (e *Engine) drop(t *task, now Micros) {
 	q := t.queue
-	if t.place_ >= 0 {
-		q.due.remove(int(t.place_))
+	if t.index >= 0 {
+		q.due.remove(int(t.index))
 	}
-	t.place_ = gone
+	t.index = gone
 	q.tasks.Delete(t.id)
 	q.bury(t, now)
 }
@@ -224,8 +224,8 @@ func (e *Engine) RunTask(queue, id string) (Task, error) {
 	if e.inFlight >= 2*e.o.MaxInFlight {
 		return Task{}, ErrTooManyForced
 	}
-	if t.place_ >= 0 {
-		t.queue.due.remove(int(t.place_))
+	if t.index >= 0 {
+		t.queue.due.remove(int(t.index))
 	}
 	if err := e.start(t, e.now(), true); err != nil {
 		if t.running == 0 {
