@@ -160,6 +160,11 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 		}
 		q.columns = append(q.columns, c)
 	}
+	for _, name := range q.projection {
+		if slices.Contains(f.equalNames, name) {
+			return invalid("Cannot use projection on a property with an equality filter.")
+		}
+	}
 	ordered := map[string]bool{}
 	for _, o := range m.GetOrder() {
 		name := o.GetProperty().GetName()
@@ -194,9 +199,6 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 		add(f.inequality, desc)
 	}
 	for _, name := range q.projection {
-		if slices.Contains(f.equalNames, name) {
-			return invalid("Cannot use projection on a property with an equality filter.")
-		}
 		add(name, false)
 	}
 	if q.keyAt < 0 {

@@ -1,0 +1,459 @@
+package datastore_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+// api is the bare API in short words. Its errors go to the test.
+type api struct {
+	pb.DatastoreClient
+	t *testing.T
+}
+
+func key(kind, name string) *pb.Key {
+	return &pb.Key{Path: []*pb.Key_PathElement{{Kind: kind, IdType: &pb.Key_PathElement_Name{Name: name}}}}
+}
+
+func integer(n int64) *pb.Value {
+	return &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: n}}
+}
+
+func put(kind, name string, n int64) *pb.Mutation {
+	return &pb.Mutation{Operation: &pb.Mutation_Upsert{Upsert: &pb.Entity{
+		Key: key(kind, name), Properties: map[string]*pb.Value{"n": integer(n)}}}}
+}
+
+func (a api) begin(previous []byte) []byte {
+	a.t.Helper()
+	req := &pb.BeginTransactionRequest{ProjectId: project}
+	if previous != nil {
+		req.TransactionOptions = &pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadWrite_{
+			ReadWrite: &pb.TransactionOptions_ReadWrite{PreviousTransaction: previous}}}
+	}
+	resp, err := a.BeginTransaction(a.t.Context(), req)
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return resp.GetTransaction()
+}
+
+func (a api) beginReadOnly() []byte {
+	a.t.Helper()
+	resp, err := a.BeginTransaction(a.t.Context(), &pb.BeginTransactionRequest{ProjectId: project,
+		TransactionOptions: &pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadOnly_{ReadOnly: &pb.TransactionOptions_ReadOnly{}}}})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return resp.GetTransaction()
+}
+
+func inTx(tx []byte) *pb.ReadOptions {
+	if tx == nil {
+		return nil
+	}
+	return &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_Transaction{Transaction: tx}}
+}
+
+// get returns n of an entity, -1 when it is missing.
+func (a api) get(ctx context.Context, tx []byte, kind, name string) (int64, error) {
+	resp, err := a.Lookup(ctx, &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key(kind, name)}, ReadOptions: inTx(tx)})
+	if err != nil || len(resp.GetFound()) == 0 {
+		return -1, err
+	}
+	return resp.GetFound()[0].GetEntity().GetProperties()["n"].GetIntegerValue(), nil
+}
+
+func (a api) mustGet(tx []byte, kind, name string, want int64) {
+	a.t.Helper()
+	if got, err := a.get(a.t.Context(), tx, kind, name); err != nil || got != want {
+		a.t.Fatalf("%s %s is %d, %v; want %d", kind, name, got, err, want)
+	}
+}
+
+// names returns the names of the kind's entities with n ≥ least.
+func (a api) names(tx []byte, kind string, least int64) ([]string, error) {
+	resp, err := a.RunQuery(a.t.Context(), &pb.RunQueryRequest{ProjectId: project, ReadOptions: inTx(tx),
+		QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{
+			Kind: []*pb.KindExpression{{Name: kind}},
+			Filter: &pb.Filter{FilterType: &pb.Filter_PropertyFilter{PropertyFilter: &pb.PropertyFilter{
+				Property: &pb.PropertyReference{Name: "n"}, Op: pb.PropertyFilter_GREATER_THAN_OR_EQUAL, Value: integer(least)}}},
+			Limit: wrapperspb.Int32(10),
+		}}})
+	if err != nil {
+		return nil, err
+	}
+	names := []string{}
+	for _, r := range resp.GetBatch().GetEntityResults() {
+		names = append(names, r.GetEntity().GetKey().GetPath()[0].GetName())
+	}
+	return names, nil
+}
+
+func (a api) commit(ctx context.Context, tx []byte, mutations ...*pb.Mutation) error {
+	req := &pb.CommitRequest{ProjectId: project, Mode: pb.CommitRequest_NON_TRANSACTIONAL, Mutations: mutations}
+	if tx != nil {
+		req.Mode = pb.CommitRequest_TRANSACTIONAL
+		req.TransactionSelector = &pb.CommitRequest_Transaction{Transaction: tx}
+	}
+	_, err := a.Commit(ctx, req)
+	return err
+}
+
+func (a api) mustCommit(tx []byte, mutations ...*pb.Mutation) {
+	a.t.Helper()
+	if err := a.commit(a.t.Context(), tx, mutations...); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func (a api) rollback(tx []byte) {
+	a.t.Helper()
+	if _, err := a.Rollback(a.t.Context(), &pb.RollbackRequest{ProjectId: project, Transaction: tx}); err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+// isolated runs f against a server in a bubble of its own, where time is fake
+// and "it waits" is a fact: synctest.Wait returns when nothing moves any more.
+func isolated(t *testing.T, o *datastore.Options, f func(t *testing.T, a api, e *env)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, o)
+		f(t, api{e.raw(), t}, e)
+	})
+}
+
+// async is a call under way.
+type async struct{ err chan error }
+
+func do(f func() error) async {
+	c := async{make(chan error, 1)}
+	go func() { c.err <- f() }()
+	synctest.Wait()
+	return c
+}
+
+func (c async) waits() bool { return len(c.err) == 0 }
+
+func wantCode(t *testing.T, err error, want codes.Code) {
+	t.Helper()
+	if status.Code(err) != want {
+		t.Fatalf("got %v; want %v", err, want)
+	}
+}
+
+func TestReadersInTransactionsTakeTurns(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "a", 1))
+		first, second := a.begin(nil), a.begin(nil)
+		a.mustGet(first, "T", "a", 1)
+		var seen int64
+		read := do(func() (err error) { seen, err = a.get(t.Context(), second, "T", "a"); return err })
+		if !read.waits() {
+			t.Fatal("the second reader did not wait")
+		}
+		if got := e.Stats().WaitingRequests; got != 1 {
+			t.Errorf("%d waiting requests; want 1", got)
+		}
+		a.mustGet(nil, "T", "a", 1) // outside transactions nobody waits to read
+		a.mustCommit(first, put("T", "a", 2))
+		if err := <-read.err; err != nil || seen != 2 {
+			t.Fatalf("the second reader saw %d, %v; want 2", seen, err)
+		}
+		a.mustCommit(second, put("T", "a", 3))
+		a.mustGet(nil, "T", "a", 3)
+	})
+}
+
+func TestWritesOutsideTransactionsWaitForLocks(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		tx := a.begin(nil)
+		a.mustGet(tx, "T", "a", -1) // a missing entity is locked as well
+		write := do(func() error { return a.commit(t.Context(), nil, put("T", "a", 1)) })
+		if !write.waits() {
+			t.Fatal("the write did not wait")
+		}
+		a.mustCommit(nil, put("T", "b", 1)) // another entity is free
+		a.rollback(tx)
+		if err := <-write.err; err != nil {
+			t.Fatal(err)
+		}
+		a.mustGet(nil, "T", "a", 1)
+	})
+}
+
+func TestAbandonedWriteIsNeverApplied(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		tx := a.begin(nil)
+		a.mustGet(tx, "T", "a", -1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		wantCode(t, a.commit(ctx, nil, put("T", "a", 1)), codes.DeadlineExceeded)
+		synctest.Wait()
+		a.rollback(tx)
+		synctest.Wait()
+		a.mustGet(nil, "T", "a", -1)
+		if st := e.Stats(); st.WaitingRequests != 0 {
+			t.Errorf("%d requests still wait", st.WaitingRequests)
+		}
+	})
+}
+
+func TestQueriesLockWhatTheyScanned(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "low", 1), put("T", "high", 10), put("U", "other", 10))
+		tx := a.begin(nil)
+		if names, err := a.names(tx, "T", 5); err != nil || len(names) != 1 {
+			t.Fatal(names, err)
+		}
+		a.mustCommit(nil, put("T", "low", 2)) // below the interval, before and after
+		a.mustCommit(nil, put("U", "other", 11))
+		for name, m := range map[string]*pb.Mutation{
+			"an insertion into the gap":    put("T", "new", 7),
+			"a move into the gap":          put("T", "low", 7),
+			"a change of a found entity":   put("T", "high", 11),
+			"a move out of the interval":   put("T", "high", 1),
+			"a deletion of a found entity": {Operation: &pb.Mutation_Delete{Delete: key("T", "high")}},
+		} {
+			ctx, cancel := context.WithCancel(t.Context())
+			write := do(func() error { return a.commit(ctx, nil, m) })
+			if !write.waits() {
+				t.Errorf("%s did not wait", name)
+			}
+			cancel()
+			<-write.err
+			synctest.Wait()
+		}
+		a.mustCommit(tx)
+		a.mustCommit(nil, put("T", "new", 7))
+	})
+}
+
+func TestDeadlockAbortsTheYoungerAtOnce(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "a", 0), put("T", "b", 0))
+		older, younger := a.begin(nil), a.begin(nil)
+		a.mustGet(older, "T", "a", 0)
+		a.mustGet(younger, "T", "b", 0)
+		began := time.Now()
+		cross := do(func() error { _, err := a.get(t.Context(), younger, "T", "a"); return err })
+		if !cross.waits() {
+			t.Fatal("no wait")
+		}
+		a.mustGet(older, "T", "b", 0) // closes the circle
+		err := <-cross.err
+		wantCode(t, err, codes.Aborted)
+		const text = "too much contention on these datastore entities. please try again. entity groups: [(app=proj, T, a)]"
+		if got := status.Convert(err).Message(); got != text {
+			t.Errorf("got %q; want %q", got, text)
+		}
+		if waited := time.Since(began); waited != 0 {
+			t.Errorf("it took %v", waited)
+		}
+		wantCode(t, a.commit(t.Context(), younger, put("T", "b", 9)), codes.Aborted)
+		a.mustCommit(older, put("T", "a", 1), put("T", "b", 1))
+		a.rollback(younger)
+		a.mustGet(nil, "T", "b", 1)
+		if st := e.Stats(); st.Aborts != 1 || st.OpenTransactions != 0 {
+			t.Errorf("%d aborts, %d open; want 1, 0", st.Aborts, st.OpenTransactions)
+		}
+	})
+}
+
+func TestRetryKeepsItsAge(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "a", 0), put("T", "b", 0))
+		victim := a.begin(nil)
+		a.rollback(victim)
+		other := a.begin(nil)
+		retry := a.begin(victim) // begun last, but older than other
+		a.mustGet(other, "T", "a", 0)
+		a.mustGet(retry, "T", "b", 0)
+		cross := do(func() error { _, err := a.get(t.Context(), other, "T", "b"); return err })
+		a.mustGet(retry, "T", "a", 0)
+		wantCode(t, <-cross.err, codes.Aborted)
+		a.mustCommit(retry, put("T", "a", 1))
+	})
+}
+
+func TestOlderRequestsGoFirst(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		holder, older, younger := a.begin(nil), a.begin(nil), a.begin(nil)
+		a.mustGet(holder, "T", "a", -1)
+		second := do(func() error { _, err := a.get(t.Context(), younger, "T", "a"); return err })
+		first := do(func() error { _, err := a.get(t.Context(), older, "T", "a"); return err })
+		a.mustCommit(holder, put("T", "a", 1))
+		synctest.Wait()
+		if first.waits() || !second.waits() {
+			t.Fatalf("older waits: %v, younger waits: %v", first.waits(), second.waits())
+		}
+		a.rollback(older)
+		if err := <-second.err; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+// A scan of many entities gets its turn although single ones are locked all
+// the time by transactions that came later.
+func TestScansAreNotStarved(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "a", 10), put("T", "b", 10))
+		holder, scan, late := a.begin(nil), a.begin(nil), a.begin(nil)
+		a.mustGet(holder, "T", "a", 10)
+		scanned := do(func() error { _, err := a.names(scan, "T", 5); return err })
+		if !scanned.waits() {
+			t.Fatal("the scan did not wait")
+		}
+		read := do(func() error { _, err := a.get(t.Context(), late, "T", "b"); return err })
+		if !read.waits() {
+			t.Fatal("a later request overtook the scan")
+		}
+		a.rollback(holder)
+		if err := <-scanned.err; err != nil {
+			t.Fatal(err)
+		}
+		if !read.waits() {
+			t.Fatal("the later request did not wait for the scan")
+		}
+		a.rollback(scan)
+		if err := <-read.err; err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestTransactionsExpire(t *testing.T) {
+	isolated(t, &datastore.Options{TransactionIdle: 60 * time.Second, TransactionMax: 270 * time.Second}, func(t *testing.T, a api, e *env) {
+		idle, busy := a.begin(nil), a.begin(nil)
+		a.mustGet(idle, "T", "a", -1)
+		write := do(func() error { return a.commit(t.Context(), nil, put("T", "a", 1)) })
+		began := time.Now()
+		if err := <-write.err; err != nil {
+			t.Fatal(err)
+		}
+		if waited := time.Since(began); waited != 60*time.Second {
+			t.Errorf("a dead client's lock was freed after %v; want 60s", waited)
+		}
+		wantCode(t, a.commit(t.Context(), idle, put("T", "a", 2)), codes.InvalidArgument)
+		_ = busy
+		if st := e.Stats(); st.Expired != 2 {
+			t.Errorf("%d expired; want 2", st.Expired)
+		}
+
+		long := a.begin(nil)
+		began = time.Now()
+		for time.Since(began) < 269*time.Second {
+			if _, err := a.get(t.Context(), long, "T", "a"); err != nil {
+				t.Fatalf("after %v: %v", time.Since(began), err)
+			}
+			time.Sleep(45 * time.Second)
+		}
+		_, err := a.get(t.Context(), long, "T", "a")
+		wantCode(t, err, codes.InvalidArgument)
+		if got, want := status.Convert(err).Message(), "Transaction is invalid or closed."; got != want {
+			t.Errorf("got %q; want %q", got, want)
+		}
+	})
+}
+
+func TestReadOnlyTransactionsSeeASnapshot(t *testing.T) {
+	for _, mode := range []string{"pessimistic", "optimistic"} {
+		t.Run(mode, func(t *testing.T) {
+			isolated(t, &datastore.Options{Concurrency: mode}, func(t *testing.T, a api, e *env) {
+				a.mustCommit(nil, put("T", "a", 10), put("T", "b", 10))
+				tx := a.beginReadOnly()
+				a.mustGet(tx, "T", "a", 10)
+				a.mustCommit(nil, put("T", "a", 11), put("T", "b", 11), put("T", "c", 11))
+				a.mustGet(tx, "T", "b", 10)
+				if names, err := a.names(tx, "T", 0); err != nil || len(names) != 2 {
+					t.Errorf("the snapshot has %v, %v", names, err)
+				}
+				wantCode(t, a.commit(t.Context(), tx, put("T", "a", 1)), codes.InvalidArgument)
+				a.mustCommit(tx)
+			})
+		})
+	}
+}
+
+func TestTransactionsDontSeeTheirOwnWrites(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		tx := a.begin(nil)
+		a.mustGet(tx, "T", "a", -1)
+		a.mustCommit(tx, put("T", "a", 1))
+		err := a.commit(t.Context(), tx, put("T", "a", 2))
+		if got, want := status.Convert(err).Message(), "Transaction is invalid or closed."; got != want {
+			t.Errorf("a second commit: %q; want %q", got, want)
+		}
+		a.rollback(tx) // of a closed one is no error
+		a.mustGet(nil, "T", "a", 1)
+	})
+}
+
+func TestFirstReadMayBeginTheTransaction(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		resp, err := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("T", "a")},
+			ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_NewTransaction{NewTransaction: &pb.TransactionOptions{}}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = a.Lookup(ctx, &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("T", "a")},
+			ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_NewTransaction{NewTransaction: &pb.TransactionOptions{}}}})
+		wantCode(t, err, codes.DeadlineExceeded)
+		synctest.Wait()
+		if st := e.Stats(); st.OpenTransactions != 1 {
+			t.Errorf("%d transactions are open; the one that nobody heard of should be gone", st.OpenTransactions)
+		}
+		a.mustCommit(resp.GetTransaction(), put("T", "a", 1))
+	})
+}
+
+func TestOptimisticCommitsAreValidated(t *testing.T) {
+	change := map[string][]*pb.Mutation{
+		"a key that was read":            {put("T", "a", 2)},
+		"a missing key that was read":    {put("T", "missing", 1)},
+		"the same value again":           {put("T", "a", 1)},
+		"an insertion into the interval": {put("Q", "new", 7)},
+		"a move into the interval":       {put("Q", "low", 7)},
+	}
+	for name, mutations := range change {
+		t.Run(name, func(t *testing.T) {
+			isolated(t, &datastore.Options{Concurrency: "optimistic"}, func(t *testing.T, a api, e *env) {
+				a.mustCommit(nil, put("T", "a", 1), put("Q", "low", 1), put("Q", "high", 10))
+				tx := a.begin(nil)
+				a.mustGet(tx, "T", "a", 1)
+				a.mustGet(tx, "T", "missing", -1)
+				if _, err := a.names(tx, "Q", 5); err != nil {
+					t.Fatal(err)
+				}
+				a.mustCommit(nil, mutations...) // doesn't wait
+				a.mustGet(tx, "T", "a", 1)      // still the snapshot
+				wantCode(t, a.commit(t.Context(), tx, put("T", "result", 1)), codes.Aborted)
+				a.mustGet(nil, "T", "result", -1)
+			})
+		})
+	}
+	t.Run("nothing that was read", func(t *testing.T) {
+		isolated(t, &datastore.Options{Concurrency: "optimistic"}, func(t *testing.T, a api, e *env) {
+			a.mustCommit(nil, put("T", "a", 1), put("Q", "low", 1))
+			tx := a.begin(nil)
+			a.mustGet(tx, "T", "a", 1)
+			if _, err := a.names(tx, "Q", 5); err != nil {
+				t.Fatal(err)
+			}
+			a.mustCommit(nil, put("T", "b", 1), put("Q", "low", 2))
+			a.mustCommit(tx, put("T", "result", 1))
+		})
+	})
+}
