@@ -41,7 +41,10 @@ func (e *Env) checkTasks(ctx context.Context) {
 			e.t.Errorf("emulatortest: tasks are stuck (Options.AllowStuckTasks permits it):\n\t%s%s", strings.Join(stuck, "\n\t"), more)
 			return
 		}
-		time.Sleep(pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done(): // the next look says so
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ func (e *Env) Advance(d time.Duration) {
 		e.t.Fatalf("emulatortest: Advance(%v) needs fake time: run the test with synctest.Test", d)
 		return
 	}
-	time.Sleep(d)
+	<-time.After(d)
 	synctest.Wait()
 }
 

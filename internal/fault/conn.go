@@ -95,7 +95,7 @@ func (c *conn) do(op string, f func([]byte) (int, error), p []byte) (n int, err 
 		return err
 	})
 	if met && err != nil {
-		c.Close()
+		_ = c.Close() // cut
 		return 0, &net.OpError{Op: op, Net: "tcp", Addr: c.RemoteAddr(), Err: err}
 	}
 	return n, err

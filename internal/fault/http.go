@@ -23,7 +23,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	sent := false
 	_, err := t.script.run(r.Context(), []string{r.Method + " " + r.URL.Path}, func() (err error) {
 		sent = true
-		resp, err = t.next.RoundTrip(r)
+		resp, err = t.next.RoundTrip(r) //nolint:bodyclose // the caller closes it, or the lines below
 		return err
 	})
 	if !sent && r.Body != nil {

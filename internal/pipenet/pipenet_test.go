@@ -91,7 +91,10 @@ func TestCloseWakesBothEnds(t *testing.T) {
 		synctest.Wait()
 		client.Close()
 		a, b := <-got, <-got
-		if !(errors.Is(a, net.ErrClosed) && b == io.EOF || errors.Is(b, net.ErrClosed) && a == io.EOF) {
+		if a == io.EOF {
+			a, b = b, a
+		}
+		if !errors.Is(a, net.ErrClosed) || b != io.EOF {
 			t.Errorf("readers got %v and %v, want net.ErrClosed and EOF", a, b)
 		}
 	})

@@ -50,7 +50,7 @@ func (j *Journal) Rotate() (*Checkpoint, error) {
 	}
 	c := &Checkpoint{journal: j, seq: next.seq, replaces: j.size, file: j.wrapped(f)}
 	c.out = bufio.NewWriterSize(&appender{file: c.file}, 256<<10)
-	c.out.Write(appendHeader(nil, next.id)) // fits into the buffer
+	_, _ = c.out.Write(appendHeader(nil, next.id)) // fits into the buffer
 
 	if j.fsync == FsyncNever {
 		if err := j.current.file.Close(); err != nil {

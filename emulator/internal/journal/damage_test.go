@@ -51,7 +51,7 @@ func overwrite(t testing.TB, dir, name string, data []byte) {
 func TestTornTails(t *testing.T) {
 	dir, data, ends := writeLog(t, false)
 	records := []string{"first", "second", "third"}
-	for at := range len(data) {
+	for at := range data {
 		whole := 0
 		for whole < 3 && ends[whole] <= at {
 			whole++
@@ -88,7 +88,7 @@ func TestTornTails(t *testing.T) {
 // mark itself and what follows is not covered.
 func TestDamageBeforeTheLastSyncMarkIsRefused(t *testing.T) {
 	dir, data, ends := writeLog(t, true)
-	for at := range len(data) {
+	for at := range data {
 		damaged := slices.Clone(data)
 		damaged[at] ^= 0x04
 		overwrite(t, dir, logName(1), damaged)
@@ -246,10 +246,7 @@ func (unsynced) Sync() error { return nil }
 // Any sequence of appends, checkpoints, aborts and reopenings keeps the records.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		dir, err := os.MkdirTemp(t.TempDir(), "")
-		if err != nil {
-			rt.Fatal(err)
-		}
+		dir := t.TempDir()
 		policy := rapid.SampledFrom([]Fsync{FsyncNever, FsyncInterval}).Draw(rt, "policy")
 		want := []string{}
 		var c *Checkpoint

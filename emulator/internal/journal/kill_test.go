@@ -18,14 +18,14 @@ const childDir = "LATCHWORK_JOURNAL_TEST_DIR"
 // TestMain makes the test binary the process that gets killed.
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(childDir); dir != "" {
-		child(dir)
+		child(dir, os.Stdout)
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// child appends for ever, with checkpoints, and prints what was acknowledged.
-func child(dir string) {
+// child appends for ever, with checkpoints, and tells what was acknowledged.
+func child(dir string, out io.Writer) {
 	n := 0
 	j, err := Open(dir, nil, func(r []byte) (err error) {
 		if n, err = strconv.Atoi(string(r)); err == nil {
@@ -34,12 +34,12 @@ func child(dir string) {
 		return err
 	})
 	if err != nil {
-		fmt.Println(err)
+		fmt.Fprintln(out, err)
 		return
 	}
 	for ; ; n++ {
 		if _, err := j.Append(strconv.AppendInt(nil, int64(n), 10)); err != nil {
-			fmt.Println(err)
+			fmt.Fprintln(out, err)
 			return
 		}
 		if n%100 == 99 { // the state is the last number
@@ -50,11 +50,11 @@ func child(dir string) {
 				}
 			}
 			if err != nil {
-				fmt.Println(err)
+				fmt.Fprintln(out, err)
 				return
 			}
 		}
-		fmt.Println(n)
+		fmt.Fprintln(out, n)
 	}
 }
 

@@ -165,7 +165,7 @@ func (j *Journal) replayCheckpoint(seq uint64, apply func([]byte) error) error {
 			err = errTorn
 		}
 	}
-	if err == errTorn || err == io.EOF {
+	if errors.Is(err, errTorn) || errors.Is(err, io.EOF) {
 		return fmt.Errorf("%w: %s: %s has no valid frame at offset %d, and checkpoints are complete when they get their name; restore the folder from a copy, or remove it to start empty",
 			ErrDamaged, j.dir, name, r.offset)
 	}
@@ -203,9 +203,9 @@ func (j *Journal) replayLog(seq uint64, later []uint64, apply func([]byte) error
 		}
 	}
 	switch {
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		return false, nil
-	case err != errTorn:
+	case !errors.Is(err, errTorn):
 		return false, fmt.Errorf("journal %s: %s: %w", j.dir, name, err)
 	}
 	id := &r.id // of the marks that count

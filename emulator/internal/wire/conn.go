@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -30,7 +31,7 @@ func (c *sniffed) sniff(d time.Duration) (isHTTP2 bool, err error) {
 	for n < len(buf) && strings.HasPrefix(http2.ClientPreface, string(buf[:n])) {
 		k, err := c.Conn.Read(buf[n:])
 		n += k
-		if err == io.EOF && n > 0 {
+		if errors.Is(err, io.EOF) && n > 0 {
 			break // let HTTP/1.1 answer what there is
 		}
 		if err != nil {

@@ -181,13 +181,13 @@ func (s *Server) route(raw net.Conn) {
 	s.mu.Unlock()
 	switch {
 	case err != nil:
-		c.Close()
+		_ = c.Close()
 	case !isHTTP2:
 		s.httpConns.give(c)
 	case s.GRPC != nil:
 		s.grpcConns.give(c)
 	default:
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -250,7 +250,7 @@ func (s *Server) drain() {
 	var both sync.WaitGroup
 	both.Go(func() {
 		if s.http.Shutdown(ctx) != nil {
-			s.http.Close()
+			_ = s.http.Close() // whatever it says, Shutdown has closed the listener
 		}
 	})
 	if s.GRPC != nil {
