@@ -47,6 +47,46 @@ func (f *onLedger) Sync() error {
 	return nil
 }
 
+// powerLoss returns the folder without what was not synced, or with half of it,
+// as if that had been written back by chance.
+func (l *ledger) powerLoss(t *testing.T, dir string, keepHalf bool) string {
+	t.Helper()
+	crashed := copyFolder(t, dir)
+	for _, name := range files(t, crashed) {
+		info, err := os.Stat(filepath.Join(crashed, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		size := max(l.synced[name], l.synced[name+".part"]) // a checkpoint is synced under that name
+		if keepHalf {
+			size += (info.Size() - size) / 2
+		}
+		if err := os.Truncate(filepath.Join(crashed, name), size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return crashed
+}
+
+// A committed checkpoint survives under every policy, for what it replaced is gone.
+func TestPowerLossAfterACheckpoint(t *testing.T) {
+	for _, policy := range []Fsync{FsyncNever, FsyncAlways} {
+		l := &ledger{synced: map[string]int64{}}
+		dir := t.TempDir()
+		j, _ := open(t, dir, &Options{Fsync: policy, wrap: l.wrap})
+		add(t, j, "a")
+		checkpoint(t, j, "state")
+		add(t, j, "b")
+		want := []string{"state"}
+		if policy == FsyncAlways {
+			want = append(want, "b")
+		}
+		if diff := cmp.Diff(want, reopened(t, l.powerLoss(t, dir, false))); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", policy, diff)
+		}
+	}
+}
+
 // A power loss takes whatever was not synced, of any file. What a Wait vouched
 // for is there nevertheless, and the folder is never taken for damaged.
 func TestPowerLoss(t *testing.T) {
@@ -82,21 +122,7 @@ func TestPowerLoss(t *testing.T) {
 			c.Abort()
 		}
 		wg.Wait()
-		crashed := copyFolder(t, dir)
-		for _, name := range files(t, crashed) {
-			info, err := os.Stat(filepath.Join(crashed, name))
-			if err != nil {
-				t.Fatal(err)
-			}
-			size := l.synced[name]
-			if keepHalf { // some of the rest had been written back by chance
-				size += (info.Size() - size) / 2
-			}
-			if err := os.Truncate(filepath.Join(crashed, name), size); err != nil {
-				t.Fatal(err)
-			}
-		}
-		for _, r := range reopened(t, crashed) {
+		for _, r := range reopened(t, l.powerLoss(t, dir, keepHalf)) {
 			delete(safe, r)
 		}
 		if len(safe) > 0 {

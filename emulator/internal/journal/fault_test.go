@@ -3,6 +3,8 @@ package journal
 import (
 	"bytes"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -69,6 +71,9 @@ func TestFullDisk(t *testing.T) {
 			if _, err := j.Append([]byte(record)); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), dir) {
 				t.Fatalf("room for %d: %v, want ENOSPC and the folder", room, err)
 			}
+		}
+		if info, err := os.Stat(filepath.Join(dir, logName(1))); err != nil || info.Size() != j.current.end {
+			t.Errorf("room for %d: the failed append left something in the file (%v)", room, err)
 		}
 		if j.Size() != size {
 			t.Errorf("room for %d: the failed append counts in Size", room)
