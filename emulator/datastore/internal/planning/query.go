@@ -142,7 +142,8 @@ func (q *Query) parseShape(m *pb.Query) error {
 
 // parseColumns derives the order of results from orders, inequality and
 // projection: first the orders, then the inequality's property, then what is
-// projected, and the key as the tie-breaker in the direction of the last order.
+// projected, by name, and the key as the tie-breaker in the direction of the
+// last order.
 func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 	q.keyAt = -1
 	desc := false
@@ -198,7 +199,7 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser) error {
 	if f.inequality != "" {
 		add(f.inequality, desc)
 	}
-	for _, name := range q.projection {
+	for _, name := range slices.Sorted(slices.Values(q.projection)) {
 		add(name, false)
 	}
 	if q.keyAt < 0 {

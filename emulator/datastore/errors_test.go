@@ -1,0 +1,295 @@
+package datastore_test
+
+import (
+	"math"
+	"strings"
+	"testing"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"google.golang.org/genproto/googleapis/type/latlng"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
+)
+
+func text(s string) *pb.Value { return &pb.Value{ValueType: &pb.Value_StringValue{StringValue: s}} }
+
+func array(vs ...*pb.Value) *pb.Value {
+	return &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: vs}}}
+}
+
+func nested(depth int) *pb.Value {
+	v := integer(1)
+	for range depth {
+		v = &pb.Value{ValueType: &pb.Value_EntityValue{EntityValue: &pb.Entity{Properties: map[string]*pb.Value{"e": v}}}}
+	}
+	return v
+}
+
+func upsert(k *pb.Key, name string, v *pb.Value) *pb.Mutation {
+	return &pb.Mutation{Operation: &pb.Mutation_Upsert{Upsert: &pb.Entity{Key: k, Properties: map[string]*pb.Value{name: v}}}}
+}
+
+func insert(k *pb.Key) *pb.Mutation {
+	return &pb.Mutation{Operation: &pb.Mutation_Insert{Insert: &pb.Entity{Key: k}}}
+}
+
+func update(k *pb.Key) *pb.Mutation {
+	return &pb.Mutation{Operation: &pb.Mutation_Update{Update: &pb.Entity{Key: k}}}
+}
+
+func remove(k *pb.Key) *pb.Mutation {
+	return &pb.Mutation{Operation: &pb.Mutation_Delete{Delete: k}}
+}
+
+func path(elements ...*pb.Key_PathElement) *pb.Key { return &pb.Key{Path: elements} }
+
+func named(kind, name string) *pb.Key_PathElement {
+	return &pb.Key_PathElement{Kind: kind, IdType: &pb.Key_PathElement_Name{Name: name}}
+}
+
+func numbered(kind string, id int64) *pb.Key_PathElement {
+	return &pb.Key_PathElement{Kind: kind, IdType: &pb.Key_PathElement_Id{Id: id}}
+}
+
+// TestRefusedCommits holds the texts to those of production and of Google's
+// emulators, and checks that a refused commit leaves nothing behind.
+func TestRefusedCommits(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	a.mustCommit(nil, put("A", "x", 1))
+	long := strings.Repeat("x", 1501)
+	with := func(m *pb.Mutation, f func(*pb.Mutation)) *pb.Mutation { f(m); return m }
+	deep := path()
+	for range 101 {
+		deep.Path = append(deep.Path, named("A", "a"))
+	}
+	for _, c := range []struct {
+		name string
+		m    []*pb.Mutation
+		code codes.Code
+		text string
+	}{
+		{"insert of an existing entity", []*pb.Mutation{insert(key("A", "x"))}, codes.AlreadyExists,
+			"entity already exists: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"x\"\n  }\n>\n"},
+		{"update of a missing entity", []*pb.Mutation{update(key("A", "nope"))}, codes.NotFound,
+			"no entity to update: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"nope\"\n  }\n>\n"},
+		{"update, incomplete", []*pb.Mutation{update(path(&pb.Key_PathElement{Kind: "A"}))}, 0, "Key path element must not be incomplete: [A: ]"},
+		{"delete, incomplete", []*pb.Mutation{remove(path(&pb.Key_PathElement{Kind: "A"}))}, 0, "Key path element must not be incomplete: [A: ]"},
+		{"incomplete ancestor", []*pb.Mutation{insert(path(&pb.Key_PathElement{Kind: "A"}, named("B", "x")))}, 0, "Key path element must not be incomplete: [A: , B: x]"},
+		{"no path", []*pb.Mutation{insert(path())}, 0, "Key path is empty."},
+		{"no key", []*pb.Mutation{insert(nil)}, 0, "Key path is empty."},
+		{"no operation", []*pb.Mutation{{}}, 0, "a mutation must specify an operation"},
+		{"twice the same entity", []*pb.Mutation{put("A", "n", 1), remove(key("A", "n"))}, 0, "A non-transactional commit may not contain multiple mutations affecting the same entity."},
+		{"reserved kind", []*pb.Mutation{insert(key("__r__", "a"))}, 0, `The kind "__r__" is reserved.`},
+		{"reserved name", []*pb.Mutation{insert(key("A", "__d__"))}, 0, `The key path element name "__d__" is reserved.`},
+		{"reserved property", []*pb.Mutation{upsert(key("A", "n"), "__p__", integer(1))}, 0, `The property.name "__p__" is reserved.`},
+		{"empty kind", []*pb.Mutation{insert(key("", "n"))}, 0, "The kind is the empty string."},
+		{"empty name", []*pb.Mutation{insert(key("A", ""))}, 0, "The key path element name is the empty string."},
+		{"id 0", []*pb.Mutation{insert(path(numbered("A", 0)))}, 0, "Key path id is invalid. Must not be zero."},
+		{"long name", []*pb.Mutation{insert(key("A", long))}, 0, "The key path element name is longer than 1500 bytes."},
+		{"long kind", []*pb.Mutation{insert(key(long, "a"))}, 0, "The kind is longer than 1500 bytes."},
+		{"long path", []*pb.Mutation{insert(deep)}, 0, "Key path is too long. Cannot exceed 100 elements."},
+		{"long indexed string", []*pb.Mutation{upsert(key("A", "n"), "p", text(long))}, 0, `The value of property "p" is longer than 1500 bytes.`},
+		{"long property name", []*pb.Mutation{upsert(key("A", "n"), long, integer(1))}, 0, "The property.name is longer than 1500 bytes."},
+		{"empty property name", []*pb.Mutation{upsert(key("A", "n"), "", integer(1))}, 0, "The property.name is the empty string."},
+		{"array in array", []*pb.Mutation{upsert(key("A", "n"), "p", array(array(integer(1))))}, 0, "list_value cannot contain a Value containing another list_value."},
+		{"unindexed array", []*pb.Mutation{upsert(key("A", "n"), "p", func() *pb.Value { v := array(); v.ExcludeFromIndexes = true; return v }())}, 0, "Exclude from indexes cannot be set on a list value"},
+		{"no value", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{})}, 0, `The value "p" does not contain a value.`},
+		{"nested too deep", []*pb.Mutation{upsert(key("A", "n"), "p", nested(21))}, 0, "At most 20 nested entity values are supported."},
+		{"latitude", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_GeoPointValue{GeoPointValue: &latlng.LatLng{Latitude: 91}}})}, 0, "Geo point latitude outside permitted range -90.0 to 90.0."},
+		{"latitude NaN", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_GeoPointValue{GeoPointValue: &latlng.LatLng{Latitude: math.NaN()}}})}, 0, "Geo point latitude outside permitted range -90.0 to 90.0."},
+		{"year 0", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_TimestampValue{TimestampValue: &timestamppb.Timestamp{Seconds: -62135596801}}})}, 0, "Timestamp seconds exceeds limit for field"},
+		{"projected value", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: integer(1).ValueType, Meaning: 18})}, 0, "Projection property cannot be used."},
+		{"too large", []*pb.Mutation{upsert(key("A", "n"), "p", array(unindexed(1_000_000), unindexed(100_000)))}, 0, "maximum entity size is 1048576 bytes"},
+		{"other project", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{ProjectId: "other"}, Path: key("A", "n").Path})}, 0, "mismatched databases within request: <unknown!>~other vs. <unknown!>~proj"},
+		{"bad namespace", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{NamespaceId: "bad ns!"}, Path: key("A", "n").Path})}, 0, `Illegal string "bad ns!" in namespace id.`},
+		{"base version, fail", []*pb.Mutation{with(put("A", "fresh", 2), func(m *pb.Mutation) {
+			m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: 1}
+			m.ConflictResolutionStrategy = pb.Mutation_FAIL
+		})}, codes.FailedPrecondition, "the stored version (0) does not match the required base version (1)"},
+		{"transforms", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.PropertyTransforms = []*pb.PropertyTransform{{Property: "n"}}
+		})}, codes.Unimplemented, "property_transforms are not supported by this emulator yet"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if c.code == 0 {
+				c.code = codes.InvalidArgument
+			}
+			// A good mutation in front must not be applied either.
+			err := a.commit(t.Context(), nil, append([]*pb.Mutation{put("Witness", c.name, 1)}, c.m...)...)
+			if status.Code(err) != c.code || status.Convert(err).Message() != c.text {
+				t.Errorf("got %v; want %v %q", err, c.code, c.text)
+			}
+			a.mustGet(nil, "Witness", c.name, -1)
+		})
+	}
+}
+
+func unindexed(n int) *pb.Value {
+	return &pb.Value{ValueType: &pb.Value_StringValue{StringValue: strings.Repeat("x", n)}, ExcludeFromIndexes: true}
+}
+
+func TestRefusedCommitModes(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	single := func(o *pb.TransactionOptions) *pb.CommitRequest {
+		return &pb.CommitRequest{ProjectId: project, TransactionSelector: &pb.CommitRequest_SingleUseTransaction{SingleUseTransaction: o}}
+	}
+	inOrder := func(ms ...*pb.Mutation) *pb.CommitRequest {
+		r := single(&pb.TransactionOptions{})
+		r.Mutations = ms
+		return r
+	}
+	named := func(tx string) *pb.CommitRequest {
+		return &pb.CommitRequest{ProjectId: project, TransactionSelector: &pb.CommitRequest_Transaction{Transaction: []byte(tx)}}
+	}
+	for _, c := range []struct {
+		req  *pb.CommitRequest
+		text string
+	}{
+		{&pb.CommitRequest{ProjectId: project}, "transactional commit requires a transaction"},
+		{&pb.CommitRequest{}, "The app id is the empty string."},
+		{&pb.CommitRequest{ProjectId: project, DatabaseId: "(default)"}, `"(default)" is an invalid database id.`},
+		{named("bogus"), "Invalid transaction."},
+		{single(&pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadOnly_{ReadOnly: &pb.TransactionOptions_ReadOnly{}}}), "Cannot modify entities in a read-only transaction."},
+		{inOrder(insert(key("A", "n")), insert(key("A", "n"))), "Cannot insert then insert an entity in the same request."},
+		{inOrder(put("A", "n", 1), insert(key("A", "n"))), "Cannot upsert then insert an entity in the same request."},
+		{inOrder(remove(key("A", "n")), update(key("A", "n"))), "Cannot delete then update an entity in the same request."},
+	} {
+		_, err := a.Commit(t.Context(), c.req)
+		if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != c.text {
+			t.Errorf("%v: got %v; want %q", c.req, err, c.text)
+		}
+	}
+	_, err := a.Rollback(t.Context(), &pb.RollbackRequest{ProjectId: project})
+	if got, want := status.Convert(err).Message(), "transaction required"; got != want {
+		t.Errorf("got %q; want %q", got, want)
+	}
+	_, err = a.AllocateIds(t.Context(), &pb.AllocateIdsRequest{ProjectId: project, Keys: []*pb.Key{path(numbered("A", 1))}})
+	if got, want := status.Convert(err).Message(), "Key path element must not be complete: [A: 1]"; got != want {
+		t.Errorf("got %q; want %q", got, want)
+	}
+}
+
+// TestConflictDetection: the server's value wins unless the mutation asks to
+// fail.
+func TestConflictDetection(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	ctx := t.Context()
+	send := func(m *pb.Mutation) (*pb.MutationResult, error) {
+		resp, err := a.Commit(ctx, &pb.CommitRequest{ProjectId: project, Mode: pb.CommitRequest_NON_TRANSACTIONAL, Mutations: []*pb.Mutation{m}})
+		if err != nil {
+			return nil, err
+		}
+		return resp.GetMutationResults()[0], nil
+	}
+	first, err := send(put("A", "x", 1))
+	if err != nil || first.GetVersion() == 0 {
+		t.Fatal(first, err)
+	}
+	based := func(n, base int64) *pb.Mutation {
+		m := put("A", "x", n)
+		m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: base}
+		return m
+	}
+	second, err := send(based(2, first.GetVersion()))
+	if err != nil || second.GetConflictDetected() || second.GetVersion() <= first.GetVersion() {
+		t.Fatalf("the right base: %v, %v", second, err)
+	}
+	if !proto.Equal(second.GetCreateTime(), first.GetCreateTime()) {
+		t.Errorf("the creation time moved from %v to %v", first.GetCreateTime(), second.GetCreateTime())
+	}
+	third, err := send(based(3, first.GetVersion()))
+	if err != nil || !third.GetConflictDetected() || third.GetVersion() != second.GetVersion() {
+		t.Fatalf("a stale base: %v, %v", third, err)
+	}
+	a.mustGet(nil, "A", "x", 2)
+	m := put("A", "x", 4)
+	m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: second.GetUpdateTime()}
+	if r, err := send(m); err != nil || r.GetConflictDetected() {
+		t.Fatalf("the right update time: %v, %v", r, err)
+	}
+}
+
+func TestPropertyMasks(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	ctx := t.Context()
+	full := &pb.Entity{Key: key("A", "x"), Properties: map[string]*pb.Value{"p": integer(1), "q": integer(2), "e": nested(1)}}
+	a.mustCommit(nil, &pb.Mutation{Operation: &pb.Mutation_Upsert{Upsert: full}})
+	part := upsert(key("A", "x"), "p", integer(9))
+	part.PropertyMask = &pb.PropertyMask{Paths: []string{"p", "q"}}
+	a.mustCommit(nil, part)
+	lookup := func(mask ...string) map[string]*pb.Value {
+		req := &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("A", "x")}}
+		if mask != nil {
+			req.PropertyMask = &pb.PropertyMask{Paths: mask}
+		}
+		resp, err := a.Lookup(ctx, req)
+		if err != nil || len(resp.GetFound()) != 1 || resp.GetFound()[0].GetVersion() == 0 {
+			t.Fatal(resp, err)
+		}
+		return resp.GetFound()[0].GetEntity().GetProperties()
+	}
+	want := &pb.Entity{Properties: map[string]*pb.Value{"p": integer(9), "e": nested(1)}}
+	if got := (&pb.Entity{Properties: lookup()}); !proto.Equal(got, want) {
+		t.Errorf("after a masked upsert: %v; want %v", got, want)
+	}
+	want = &pb.Entity{Properties: map[string]*pb.Value{"e": nested(1)}}
+	if got := (&pb.Entity{Properties: lookup("e.e")}); !proto.Equal(got, want) {
+		t.Errorf("a masked lookup: %v; want %v", got, want)
+	}
+}
+
+func TestRefusedQueries(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	filter := func(name string, op pb.PropertyFilter_Operator, v *pb.Value) *pb.Filter {
+		return &pb.Filter{FilterType: &pb.Filter_PropertyFilter{PropertyFilter: &pb.PropertyFilter{
+			Property: &pb.PropertyReference{Name: name}, Op: op, Value: v}}}
+	}
+	composite := func(op pb.CompositeFilter_Operator, fs ...*pb.Filter) *pb.Filter {
+		return &pb.Filter{FilterType: &pb.Filter_CompositeFilter{CompositeFilter: &pb.CompositeFilter{Op: op, Filters: fs}}}
+	}
+	kind := func(names ...string) (ks []*pb.KindExpression) {
+		for _, n := range names {
+			ks = append(ks, &pb.KindExpression{Name: n})
+		}
+		return ks
+	}
+	order := func(name string, d pb.PropertyOrder_Direction) []*pb.PropertyOrder {
+		return []*pb.PropertyOrder{{Property: &pb.PropertyReference{Name: name}, Direction: d}}
+	}
+	const bad, later = codes.InvalidArgument, codes.Unimplemented
+	for _, c := range []struct {
+		q    *pb.Query
+		code codes.Code
+		text string
+	}{
+		{&pb.Query{Kind: kind("A", "B")}, bad, "multiple kinds not supported"},
+		{&pb.Query{Filter: filter("i", pb.PropertyFilter_EQUAL, integer(1))}, bad, "kind is required for filter: i"},
+		{&pb.Query{Order: order("i", 1)}, bad, "kind is required for all orders except __key__ ascending"},
+		{&pb.Query{Order: order("__key__", 2)}, bad, "kind is required for all orders except __key__ ascending"},
+		{&pb.Query{Kind: kind("A"), Limit: wrapperspb.Int32(-1)}, bad, "Limit must be non-negative."},
+		{&pb.Query{Kind: kind("A"), Offset: -1}, bad, "Offset must be non-negative."},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", 0, integer(1))}, bad, "a property filter must specify an operator"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_EQUAL, array())}, bad, "A list value is not allowed"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_EQUAL, nested(1))}, bad, "An entity value is not allowed"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_HAS_ANCESTOR, integer(1))}, bad, "HAS_ANCESTOR requires a key value"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_HAS_ANCESTOR, &pb.Value{ValueType: &pb.Value_KeyValue{KeyValue: key("A", "a")}})}, bad, "property must be __key__"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("__key__", pb.PropertyFilter_EQUAL, integer(1))}, bad, "__key__ filter value must be a Key"},
+		{&pb.Query{Kind: kind("A"), Filter: composite(pb.CompositeFilter_AND)}, bad, "A composite filter must have at least one sub-filter."},
+		{&pb.Query{Kind: kind("A"), StartCursor: []byte("garbage")}, bad, "Error parsing protocol message"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_EQUAL, integer(1)), Projection: []*pb.Projection{{Property: &pb.PropertyReference{Name: "p"}}}}, bad, "Cannot use projection on a property with an equality filter."},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_IN, array(integer(1)))}, later, "the filter operator IN is not supported by this emulator yet"},
+		{&pb.Query{Kind: kind("A"), Filter: filter("p", pb.PropertyFilter_NOT_EQUAL, integer(1))}, later, "the filter operator NOT_EQUAL is not supported by this emulator yet"},
+		{&pb.Query{Kind: kind("A"), Filter: composite(pb.CompositeFilter_OR, filter("p", 5, integer(1)), filter("p", 5, integer(2)))}, later, "the composite filter OR is not supported by this emulator yet"},
+		{&pb.Query{Kind: kind("A"), Filter: composite(pb.CompositeFilter_AND, filter("p", 1, integer(1)), filter("q", 1, integer(2)))}, later, "inequality filters on several properties (p and q) are not supported by this emulator yet"},
+		{&pb.Query{Kind: kind("A"), DistinctOn: []*pb.PropertyReference{{Name: "p"}}}, later, "distinct_on is not supported by this emulator yet"},
+		{&pb.Query{Kind: kind("__kind__")}, later, `queries of the metadata kind "__kind__" are not supported by this emulator yet`},
+	} {
+		_, err := a.RunQuery(t.Context(), &pb.RunQueryRequest{ProjectId: project, QueryType: &pb.RunQueryRequest_Query{Query: c.q}})
+		if status.Code(err) != c.code || status.Convert(err).Message() != c.text {
+			t.Errorf("%v: got %v; want %v %q", c.q, err, c.code, c.text)
+		}
+	}
+}
