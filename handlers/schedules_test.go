@@ -744,6 +744,13 @@ func TestMalformedBody(t *testing.T) {
 			}
 		}
 		dead := w.dead()
+		sleep(time.Hour)
+		w.raw("POST", "/_latchwork/tasks/work", "", bodies["binary"])
+		for _, d := range w.dead() {
+			if time.Since(d.At) < time.Hour {
+				t.Errorf("a dead letter was overwritten: %+v", d)
+			}
+		}
 		if len(dead) != len(bodies) {
 			t.Errorf("%d dead letters for %d bodies that came twice each", len(dead), len(bodies))
 		}
@@ -1078,6 +1085,53 @@ func TestLargestDeadLetter(t *testing.T) {
 		}
 		if _, err := handlers.NewDeadLetters(w.client).Redrive(w.Context(), d.Key, nil); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A redrive starts its count anew, also when the dead hop had brought failures
+// along; and it never revives what the ledger has in another state.
+func TestRedriveCountsAnew(t *testing.T) {
+	class := tasks.NewClass("work", &tasks.ClassOptions[string]{MaxAttempts: 2})
+	bubble(t, func(t *testing.T, w *world) {
+		run := 0
+		w.serve(nil, class.HandleTx(func(context.Context, *tasks.Tx, string) error {
+			if run++; run == 2 {
+				return tasks.Snooze(time.Minute)
+			}
+			return errors.New("no luck")
+		}))
+		task := w.enqueue(class, "a", nil)
+		w.expect(task, 0, handlers.OutcomeFailed)
+		w.expect(task, 1, handlers.OutcomeSnoozed)
+		hop1 := w.task("work", 1)
+		w.expect(hop1, 0, handlers.OutcomeDead)
+		w.wantRow(hop1, ledgerRow{State: "dead", Failures: 2})
+
+		key := w.client.Key(handlers.DeadKind, hop1.Envelope.Key())
+		var letter datastore.PropertyList
+		if err := w.ds.Get(w.Context(), key, &letter); err != nil {
+			t.Fatal(err)
+		}
+		dead := handlers.NewDeadLetters(w.client)
+		if _, err := dead.Redrive(w.Context(), key.Name, nil); err != nil {
+			t.Fatal(err)
+		}
+		hop2 := w.task("work", 2)
+		w.expect(hop2, 0, handlers.OutcomeFailed) // not yet dead
+		w.wantRow(hop2, ledgerRow{Failures: 1})
+
+		// The dead letter comes back, from a backup say.
+		if _, err := w.ds.Put(w.Context(), key, &letter); err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range []*handlers.RedriveOptions{nil, {MayRepeat: true}} {
+			if _, err := dead.Redrive(w.Context(), key.Name, o); !errors.Is(err, handlers.ErrNotDead) {
+				t.Errorf("redriven twice: %v", err)
+			}
+		}
+		if n := len(w.queue.Tasks("work")); n != 3 {
+			t.Errorf("%d tasks", n)
 		}
 	})
 }
