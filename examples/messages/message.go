@@ -85,6 +85,8 @@ func tallyKey(namespace, message string) *datastore.Key {
 	return childKey(messageKey(namespace, message), tallyKind, "tally")
 }
 
+var errUnknownSender = errors.New("messages: unknown sender")
+
 // writeMessage writes a message down and fans it out. Send runs it at once.
 type writeMessage struct {
 	Message    string
@@ -103,7 +105,7 @@ func (w *writeMessage) Target(namespace string) *datastore.Key {
 func (w *writeMessage) Run(_ context.Context, r *Root) error {
 	now := time.Now()
 	if err := r.Get(r.Key, new(user)); errors.Is(err, datastore.ErrNoSuchEntity) {
-		return fmt.Errorf("messages: unknown sender %q", r.Key.Name)
+		return fmt.Errorf("%w: %q", errUnknownSender, r.Key.Name)
 	} else if err != nil {
 		return err
 	}

@@ -28,10 +28,11 @@ type Root struct {
 
 // entity is what the transaction knows about a key.
 type entity struct {
-	key   *datastore.Key
-	props datastore.PropertyList // nil: there is none
-	dirty bool                   // to be written
-	entry *journalEntry          // what props are, if it is a journal entry that we wrote
+	key    *datastore.Key
+	exists bool
+	props  datastore.PropertyList
+	dirty  bool          // to be written
+	entry  *journalEntry // what props are, if it is a journal entry that we wrote
 }
 
 // pending is a mutation and where the journal has it.
@@ -61,7 +62,7 @@ func (r *Root) Get(key *datastore.Key, dst any) error {
 	if err != nil {
 		return err
 	}
-	if e.props == nil {
+	if !e.exists {
 		return datastore.ErrNoSuchEntity
 	}
 	return datastore.LoadStruct(dst, e.props)
@@ -76,12 +77,10 @@ func (r *Root) lookup(key *datastore.Key) (entity, error) {
 	}
 	e := entity{key: key}
 	err := r.tx.Get(key, &e.props)
-	if errors.Is(err, datastore.ErrNoSuchEntity) {
-		e.props, err = nil, nil
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, datastore.ErrNoSuchEntity) {
 		return entity{}, err
 	}
+	e.exists = err == nil
 	r.entities[id] = e
 	return e, nil
 }
@@ -92,7 +91,7 @@ func (r *Root) Put(key *datastore.Key, src any) error {
 	if err != nil {
 		return err
 	}
-	r.entities[key.Encode()] = entity{key: key, props: props, dirty: true}
+	r.entities[key.Encode()] = entity{key: key, exists: true, props: props, dirty: true}
 	return nil
 }
 
@@ -142,7 +141,7 @@ func (r *Root) putEntry(key *datastore.Key, entry *journalEntry) error {
 	if err != nil {
 		return err
 	}
-	r.entities[key.Encode()] = entity{key: key, props: props, dirty: true, entry: entry}
+	r.entities[key.Encode()] = entity{key: key, exists: true, props: props, dirty: true, entry: entry}
 	return nil
 }
 
@@ -169,7 +168,7 @@ func (r *Root) flush() (wakeups, error) {
 	for _, e := range r.entities {
 		switch {
 		case !e.dirty:
-		case e.props == nil:
+		case !e.exists:
 			deletes = append(deletes, e.key)
 		default:
 			puts, props = append(puts, e.key), append(props, e.props)
