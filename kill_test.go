@@ -9,9 +9,6 @@ import (
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/datastore"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/latchwork/latchwork/examples/messages"
 	"github.com/latchwork/latchwork/tasks"
@@ -141,18 +138,12 @@ func (w *world) startWorker(t *testing.T) *process {
 // app is the example as a client: it sends and reads, the worker does the rest.
 func (w *world) app(t *testing.T) *messages.App {
 	t.Helper()
-	to := func(addr string) []option.ClientOption {
-		return []option.ClientOption{
-			option.WithEndpoint("passthrough:///" + addr), option.WithoutAuthentication(),
-			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-		}
-	}
-	ds, err := datastore.NewClient(t.Context(), "latchwork-local", to(w.datastoreAddr)...)
+	ds, err := datastore.NewClient(t.Context(), "latchwork-local", tasks.EmulatorOptions(w.datastoreAddr)...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { ds.Close() })
-	queue, err := cloudtasks.NewClient(t.Context(), to(w.tasksAddr)...)
+	queue, err := cloudtasks.NewClient(t.Context(), tasks.EmulatorOptions(w.tasksAddr)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,13 @@ func start(t *testing.T, env []string, args ...string) *process {
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], args...)
 	cmd.Env = append([]string{"LATCHWORK_TEST_MAIN=1", "HOME=" + t.TempDir()}, env...)
 	cmd.Dir = t.TempDir()
-	cmd.Stderr = &testWriter{t: t, prefix: args[0] + ": "}
+	return launch(t, cmd)
+}
+
+// launch starts cmd and reads its output until it ends.
+func launch(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
+	cmd.Stderr = &testWriter{t: t, prefix: strings.Join(cmd.Args[min(1, len(cmd.Args)-1):][:1], "") + ": "}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

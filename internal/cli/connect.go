@@ -9,9 +9,6 @@ import (
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/datastore"
 	"github.com/bradfitz/gomemcache/memcache"
-	"google.golang.org/api/option"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/tasks"
@@ -63,10 +60,10 @@ func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connection
 			err = errors.Join(err, c.Close())
 		}
 	}()
-	if c.queue, err = cloudtasks.NewClient(ctx, emulatorOptions(s.CloudTasksHost)...); err != nil {
+	if c.queue, err = cloudtasks.NewClient(ctx, tasks.EmulatorOptions(s.CloudTasksHost)...); err != nil {
 		return nil, fmt.Errorf("connect to Cloud Tasks: %w", err)
 	}
-	if c.entities, err = datastore.NewClientWithDatabase(ctx, s.Project, s.Database, emulatorOptions(s.DatastoreHost)...); err != nil {
+	if c.entities, err = datastore.NewClientWithDatabase(ctx, s.Project, s.Database, tasks.EmulatorOptions(s.DatastoreHost)...); err != nil {
 		return nil, fmt.Errorf("connect to Datastore: %w", err)
 	}
 	if c.cache, err = memlock.NewMemcacheClient(s.MemcacheAddrs...); err != nil {
@@ -90,19 +87,6 @@ func (s *services) audience() string {
 		return s.Audience
 	}
 	return s.WorkerURL
-}
-
-// emulatorOptions reach an emulator at host, or Google where host is empty.
-func emulatorOptions(host string) []option.ClientOption {
-	if host == "" {
-		return nil
-	}
-	return []option.ClientOption{
-		option.WithEndpoint("passthrough:///" + host),
-		option.WithoutAuthentication(),
-		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
-		option.WithGRPCConnectionPool(1),
-	}
 }
 
 // Close ends the connections; it may be called on a half-made value.

@@ -197,7 +197,7 @@ func (c *connections) tasksDue(ctx context.Context, within time.Duration) (bool,
 // print shows the books.
 func (d *demo) print(b messages.Books, shards messages.Stats, took time.Duration) {
 	table := tabwriter.NewWriter(d.out, 0, 0, 2, ' ', 0)
-	row := func(name string, value int64, why string) { fmt.Fprintf(table, "%s\t%6d\t%s\n", name, value, why) }
+	row := func(name string, value int64, why string) { fmt.Fprintf(table, "%s\t%6d  %s\n", name, value, why) }
 	row("recipients", int64(b.Recipients), "")
 	row("receipts", int64(b.Receipts), "recipients who got the message")
 	row("failures", int64(b.Failures), "recipients who don't exist")
@@ -205,8 +205,8 @@ func (d *demo) print(b messages.Books, shards messages.Stats, took time.Duration
 	row("notifications", int64(b.Notifications), "left by transactional tasks, one a delivery")
 	row("mutations left", int64(b.MutationsLeft), "")
 	row("commits", d.deliveries.Count(handlers.OutcomeCommitted)+shards.Commits, "by tasks and inside shards")
-	row("stopped by the lock", d.lockBusy.Load(), "duplicates while the first one ran")
-	row("stopped by the ledger", d.deliveries.Count(handlers.OutcomeDuplicate), "duplicates after the first one committed")
+	row("stopped by the lock", d.lockBusy.Load(), "duplicates and others that came while it was held")
+	row("stopped by the ledger", d.deliveries.Count(handlers.OutcomeDuplicate), "duplicates that came after the commit")
 	row("conflicts", d.deliveries.Conflicts()+shards.Conflicts, "transactions that were aborted")
 	if err := table.Flush(); err != nil {
 		fmt.Fprintln(d.out, err)
