@@ -51,12 +51,9 @@ func NewTransport(n int) *http.Transport {
 
 // Deliver makes one attempt. It is an engine's Deliver function.
 func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Result {
-	task, queue := new(cloudtaskspb.Task), new(cloudtaskspb.Queue)
+	task := new(cloudtaskspb.Task)
 	if err := proto.Unmarshal(a.Spec, task); err != nil {
 		return failed(codes.Internal, fmt.Errorf("stored task: %w", err))
-	}
-	if err := proto.Unmarshal(a.QueueSpec, queue); err != nil {
-		return failed(codes.Internal, fmt.Errorf("stored queue: %w", err))
 	}
 	deadline := DefaultDeadline
 	if task.GetDispatchDeadline() != nil {
@@ -69,11 +66,11 @@ func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Res
 	var request *http.Request
 	var err error
 	if appEngine {
-		request, err = d.appEngineRequest(ctx, a, queue, task.GetAppEngineHttpRequest())
+		request, err = d.appEngineRequest(ctx, a, task.GetAppEngineHttpRequest())
 	} else {
-		request, err = d.httpRequest(ctx, a, queue, task.GetHttpRequest())
+		request, err = d.httpRequest(ctx, a, task.GetHttpRequest())
 	}
-	if errors.Is(err, errToken) {
+	if errors.Is(err, errInternal) {
 		return failed(codes.Internal, err)
 	}
 	if err != nil {
@@ -93,8 +90,8 @@ func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Res
 }
 
 var (
-	errLong  = errors.New("long answer")
-	errToken = errors.New("no token")
+	errLong     = errors.New("long answer")
+	errInternal = errors.New("the request can't be made")
 )
 
 // discard reads an answer to its end, so that the connection can be used again

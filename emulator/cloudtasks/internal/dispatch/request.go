@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 )
@@ -22,7 +23,7 @@ const (
 )
 
 // httpRequest builds the request to an HTTP target.
-func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, _ *cloudtaskspb.Queue, t *cloudtaskspb.HttpRequest) (*http.Request, error) {
+func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, t *cloudtaskspb.HttpRequest) (*http.Request, error) {
 	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), t.GetUrl(), bytes.NewReader(t.GetBody()))
 	if err != nil {
 		return nil, err
@@ -31,7 +32,7 @@ func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, _ *clo
 	r.Header["User-Agent"] = []string{HTTPUserAgent}
 	authorization, err := d.authorization(t)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errToken, err)
+		return nil, fmt.Errorf("%w: %v", errInternal, err)
 	}
 	if authorization != "" {
 		dropHeader(r.Header, "Authorization")
@@ -66,7 +67,11 @@ func (d *Dispatcher) authorization(t *cloudtaskspb.HttpRequest) (string, error) 
 
 // appEngineRequest builds the request to an App Engine service: to the address
 // that stands in for it, with the host name it has in the cloud.
-func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, q *cloudtaskspb.Queue, t *cloudtaskspb.AppEngineHttpRequest) (*http.Request, error) {
+func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, t *cloudtaskspb.AppEngineHttpRequest) (*http.Request, error) {
+	q := new(cloudtaskspb.Queue)
+	if err := proto.Unmarshal(a.QueueSpec, q); err != nil {
+		return nil, fmt.Errorf("%w: stored queue: %v", errInternal, err)
+	}
 	routing := t.GetAppEngineRouting()
 	if q.GetAppEngineRoutingOverride() != nil {
 		routing = q.GetAppEngineRoutingOverride()

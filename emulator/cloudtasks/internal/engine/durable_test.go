@@ -125,7 +125,7 @@ func work(t *testing.T, e *Engine, s *stub, random *rand.Rand) {
 	case n < 20:
 		_, err = e.UpdateQueue(q, func(d *Queue) error {
 			d.Settings.Retry.MaxAttempts = 1 + random.IntN(5)
-			d.Spec = []byte(fmt.Sprint("spec ", random.IntN(10)))
+			d.Spec = fmt.Append(nil, "spec ", random.IntN(10))
 			return nil
 		})
 	case n < 70:

@@ -1,0 +1,65 @@
+package identity
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestKeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, keyFile)
+	if _, err := New(dir).OIDC("a@b", "aud"); err != nil {
+		t.Fatal(err)
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("the key's permissions are %v", info.Mode().Perm())
+	}
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"nothing":       "",
+		"half":          string(whole[:len(whole)/2]),
+		"another block": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(dir).OIDC("a@b", "aud"); err == nil || !strings.Contains(err.Error(), "remove it to get a new key") {
+			t.Errorf("%s: %v", name, err)
+		}
+		answer := httptest.NewRecorder()
+		New(dir).Handler().ServeHTTP(answer, httptest.NewRequest("GET", "/oauth2/v3/certs", nil))
+		if answer.Code != 500 {
+			t.Errorf("%s: the key set answers %d", name, answer.Code)
+		}
+	}
+	if _, err := New(filepath.Join(dir, "missing")).OIDC("a@b", "aud"); err == nil {
+		t.Error("a key is kept in a folder that doesn't exist")
+	}
+}
+
+func TestCacheIsBounded(t *testing.T) {
+	tokens := New("")
+	for i := range maxCached {
+		tokens.cached[subject{"a@b", strings.Repeat("x", i)}] = token{"t", time.Now().Add(time.Hour)}
+	}
+	if _, err := tokens.OIDC("a@b", "one more"); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(tokens.cached); n > maxCached {
+		t.Errorf("%d tokens are cached", n)
+	}
+	if _, ok := tokens.cached[subject{"a@b", "one more"}]; !ok {
+		t.Error("the newest token isn't among them")
+	}
+}
