@@ -13,7 +13,7 @@ func LeaseTimes(ctx context.Context, s Store) map[string]time.Time {
 		panic(err)
 	}
 	defer h.finish()
-	h.refresh.Stop()
+	h.agenda.remove(h)
 	first := h.end
 	h.tick()
 	return map[string]time.Time{"the acquisition": h.acquired, "the first end": first, "the next end": h.end}

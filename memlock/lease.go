@@ -23,7 +23,6 @@ type lease struct {
 	mu      sync.Mutex
 	state   leaseState
 	end     time.Time     // when f has to be told, unless a refresh moves it
-	refresh *time.Timer   // runs tick
 	clock   *time.Timer   // runs expire at end; started by the first tick
 	lastErr error         // of a refresh, since the last good one
 	told    chan struct{} // closed when the observer knows of the loss
@@ -50,12 +49,12 @@ func (h *lease) acquire() error {
 		return h.unavailable(context.Cause(h.parent))
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(h.parent, h.timeout)
+	ctx := newBounded(h.parent, h.timeout)
 	holder, err := h.store.Acquire(ctx, h.stored, h.owner, h.ttl)
 	if cause := context.Cause(h.parent); err != nil && cause != nil && !errors.Is(err, cause) {
 		err = fmt.Errorf("%w: %w", err, cause)
 	}
-	cancel()
+	ctx.cancel()
 	if err != nil {
 		return h.unavailable(err)
 	}
@@ -71,9 +70,7 @@ func (h *lease) acquire() error {
 		return h.unavailable(fmt.Errorf("the answer took %v, longer than the lease", h.acquired.Sub(start)))
 	}
 	h.ctx, h.cancel = context.WithCancelCause(h.parent)
-	h.mu.Lock() // the timer may fire before it is stored
-	h.refresh = time.AfterFunc(untilNext(h.every), h.tick)
-	h.mu.Unlock()
+	h.agenda.add(h, h.every)
 	return nil
 }
 
@@ -83,8 +80,9 @@ func (h *lease) unavailable(err error) error {
 	return err
 }
 
-// tick refreshes the lock. An error of the store means "not known" and is
-// retried until the lease clock ends, which the answer cannot hold up.
+// tick refreshes the lock, when the agenda says so. An error of the store means
+// "not known" and is retried until the lease clock ends, which the answer cannot
+// hold up.
 func (h *lease) tick() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -113,14 +111,14 @@ func (h *lease) tick() {
 	case h.state != held:
 	case err != nil:
 		h.lastErr = err
-		h.refresh.Reset(untilNext(h.every / 4))
+		h.agenda.add(h, h.every/4)
 	case !ours:
 		h.lose(taken, errTaken)
 	default:
 		h.lastErr = nil
 		h.end = start.Add(h.ttl - h.margin)
 		h.clock.Reset(time.Until(h.end))
-		h.refresh.Reset(untilNext(h.every))
+		h.agenda.add(h, h.every)
 	}
 }
 
@@ -160,7 +158,7 @@ func (h *lease) finish() {
 	h.mu.Lock()
 	was, told := h.state, h.told
 	h.state = over
-	h.refresh.Stop()
+	h.agenda.remove(h)
 	if h.clock != nil {
 		h.clock.Stop()
 	}
@@ -179,8 +177,8 @@ func (h *lease) finish() {
 
 // release frees the lock even if the caller's context has ended.
 func (h *lease) release() error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.parent), h.timeout)
-	defer cancel()
+	ctx := newBounded(context.WithoutCancel(h.parent), h.timeout)
+	defer ctx.cancel()
 	err := h.store.Release(ctx, h.stored, h.owner)
 	if err != nil {
 		h.log.LogAttrs(h.parent, slog.LevelWarn, "memlock: the lock was not released: it runs out by itself",

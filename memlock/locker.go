@@ -9,11 +9,12 @@ import (
 	"time"
 )
 
-// A Locker takes locks in a Store. It holds no state besides its options and
-// may be used by any number of goroutines.
+// A Locker takes locks in a Store. It may be used by any number of goroutines,
+// and needs no closing: at rest it has neither a goroutine nor a timer.
 type Locker struct {
-	store Store
-	err   error // a configuration that cannot work: what every call answers
+	store  Store
+	err    error // a configuration that cannot work: what every call answers
+	agenda agenda
 	settings
 }
 
@@ -24,7 +25,12 @@ func New(s Store, o *Options) *Locker {
 	if s == nil && err == nil {
 		err = fmt.Errorf("%w: the Store is nil", ErrInvalidOptions)
 	}
-	return &Locker{store: s, settings: set, err: err}
+	return &Locker{
+		store:    s,
+		err:      err,
+		agenda:   agenda{every: set.every, due: make(map[*lease]time.Time)},
+		settings: set,
+	}
 }
 
 // Err says what is wrong with the options that New was given, or nil. It
@@ -130,10 +136,4 @@ func NewContext(ctx context.Context, l *Locker) context.Context {
 func TryWithLock(ctx context.Context, key, clientID string, f func(context.Context) error) error {
 	l, _ := ctx.Value(contextKey{}).(*Locker)
 	return l.TryWithLock(ctx, key, clientID, f)
-}
-
-// untilNext is the pause before the next refresh: at most every, drawn from its
-// last quarter, so that locks taken at one instant don't refresh at one instant.
-func untilNext(every time.Duration) time.Duration {
-	return every - rand.N(every/4+1)
 }

@@ -1,12 +1,14 @@
 package memlock_test
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
+	"os/user"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -105,29 +107,57 @@ func startMemcached(t testing.TB) string {
 		}
 		t.Skip("SKIPPED: " + missing)
 	}
-	ports := filepath.Join(t.TempDir(), "ports")
-	args := []string{"-l", "127.0.0.1", "-p", "-1", "-U", "0", "-m", "64", "-c", "1024"}
-	if os.Getuid() == 0 {
-		args = append(args, "-u", "root") // it refuses to be root by accident
-	}
-	cmd := exec.Command(program, args...)
-	cmd.Env = append(os.Environ(), "MEMCACHED_PORT_FILENAME="+ports)
-	cmd.Stderr = os.Stderr
-	check(t, cmd.Start())
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-
-	for range 1000 { // it renames the file into place when it listens
-		if b, err := os.ReadFile(ports); err == nil {
-			for line := range strings.Lines(string(b)) {
-				if port, ok := strings.CutPrefix(strings.TrimSpace(line), "TCP INET: "); ok {
-					return net.JoinHostPort("127.0.0.1", port)
-				}
-			}
+	me, err := user.Current()
+	check(t, err)
+	const attempts = 5 // somebody else may take the port that was free
+	for range attempts {
+		addr := freePort(t)
+		_, port, _ := net.SplitHostPort(addr)
+		// With -vv it says when it listens, and then logs every command: it is
+		// told to stop that.
+		cmd := exec.Command(program, "-vv", "-u", me.Username, "-l", "127.0.0.1", "-p", port, "-U", "0")
+		stderr, err := cmd.StderrPipe()
+		check(t, err)
+		check(t, cmd.Start())
+		lines := bufio.NewScanner(stderr)
+		listening := false
+		for !listening && lines.Scan() {
+			listening = strings.Contains(lines.Text(), "server listening")
 		}
-		time.Sleep(5 * time.Millisecond)
+		if !listening {
+			cmd.Wait()
+			continue
+		}
+		drained := make(chan struct{})
+		go func() {
+			defer close(drained)
+			for lines.Scan() {
+			}
+		}()
+		t.Cleanup(func() {
+			cmd.Process.Kill()
+			<-drained
+			cmd.Wait()
+		})
+		c, err := net.Dial("tcp", addr)
+		check(t, err)
+		_, err = io.WriteString(c, "verbosity 0\r\nquit\r\n")
+		check(t, err)
+		_, err = io.Copy(io.Discard, c) // until it has hung up
+		check(t, err)
+		c.Close()
+		return addr
 	}
-	t.Fatal("memcached did not say which port it listens on")
+	t.Fatalf("memcached did not listen in %d attempts", attempts)
 	return ""
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	check(t, err)
+	defer l.Close()
+	return l.Addr().String()
 }
 
 func check(t testing.TB, err error) {
