@@ -6,7 +6,8 @@
 //
 //   - without columns, those of the most selective equality, or else of the
 //     kind, or of the namespace: they come in the order of keys;
-//   - with one column and nothing else to check, that property's rows;
+//   - with one column, that property's rows, which come in order, unless the
+//     equalities leave so few candidates that sorting those is cheaper;
 //   - otherwise the candidates are collected as above and sorted.
 //
 // Guarantees: results come in Datastore's order, an entity once, however many

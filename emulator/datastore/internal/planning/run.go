@@ -52,7 +52,7 @@ func (q *Query) Run(view storage.View, maxHits, maxBytes int) Result {
 		})
 		return r.Result
 	}
-	for _, h := range q.collect(view, src) {
+	for _, h := range q.collect(view, src, maxHits) {
 		if !r.take(h) {
 			break
 		}
@@ -68,15 +68,25 @@ func (q *Query) Count(view storage.View, upTo int) (n int, lo, hi string) {
 	}
 	src := q.source(view)
 	lo, hi = src.rows.lo, src.rows.hi
-	if src.exact && q.start == nil && q.end == nil {
-		n = max(0, view.Count(lo, hi)-q.offset)
-	} else {
+	switch {
+	case q.start != nil || q.end != nil:
 		all := *q
-		all.limit = -1
-		if upTo >= 0 {
-			all.limit = upTo
-		}
+		all.limit = upTo
 		n = len(all.Run(view, math.MaxInt, math.MaxInt).Hits)
+	case src.exact:
+		n = max(0, view.Count(lo, hi)-q.offset)
+	default:
+		n = -q.offset
+		var hits []Hit
+		src.scan(view, func(row storage.Row) bool {
+			path := encoding.Path(q.namespace, row.Entity.Key())
+			if (!src.column || q.firstRow(q.columns[0], row.Entity, row.Key)) && q.matches(row.Entity, path) {
+				hits = q.appendHits(hits[:0], row.Entity, path)
+				n += len(hits)
+			}
+			return upTo < 0 || n < upTo
+		})
+		n = max(0, n)
 	}
 	if upTo >= 0 {
 		n = min(n, upTo)
@@ -104,18 +114,47 @@ func (s source) scan(view storage.View, f func(storage.Row) bool) {
 
 // source picks the rows to go through.
 func (q *Query) source(view storage.View) source {
-	if len(q.columns) == 1 && len(q.equal) == 0 && q.paths.free() && q.keyAt == 1 && q.keyDesc == q.columns[0].desc {
-		c := q.columns[0]
-		s := source{rows: c.values, prefix: len(c.prefix), desc: c.desc, column: true, sorted: true, exact: len(q.projection) > 0}
-		s.rows.hi = max(s.rows.lo, s.rows.hi)
-		q.startAt(&s, func(cur *cursor) string { return c.prefix + cur.values[0] + cur.path })
+	if len(q.columns) == 0 {
+		s, _ := q.byKey(view)
 		return s
 	}
-	if len(q.columns) > 0 && len(q.equal) == 0 && q.paths.free() {
-		c := q.columns[0]
-		return source{rows: bounds{c.values.lo, max(c.values.lo, c.values.hi)}, prefix: len(c.prefix), column: true}
+	inOrder := len(q.columns) == 1 && q.keyAt == 1 && q.keyDesc == q.columns[0].desc
+	column := q.byColumn(inOrder)
+	if len(q.equal) == 0 && q.paths.free() {
+		return column
 	}
-	// Candidates in the order of their keys.
+	candidates, n := q.byKey(view)
+	if !inOrder {
+		return candidates
+	}
+	// Going through the column meets a result every rows/n rows and can stop
+	// when the batch is full; the candidates must all be looked at and sorted.
+	if rows := view.Count(column.rows.lo, column.rows.hi); n > 0 && rows/n*(MaxBatch/sortCost) < n {
+		return column
+	}
+	return candidates
+}
+
+// sortCost is what collecting and sorting a row costs, in rows gone through.
+const sortCost = 3
+
+// byColumn is the rows of the first column; sorted if there is no other.
+func (q *Query) byColumn(inOrder bool) source {
+	c := q.columns[0]
+	s := source{rows: c.values, prefix: len(c.prefix), column: true, sorted: inOrder}
+	if inOrder {
+		s.desc = c.desc
+		s.exact = len(q.projection) > 0 && len(q.equal) == 0 && q.paths.free()
+		q.startAt(&s, func(cur *cursor) string { return c.prefix + cur.values[0] + cur.path })
+	}
+	s.rows.hi = max(s.rows.lo, s.rows.hi)
+	return s
+}
+
+// byKey is candidates in the order of their keys: the rows of the rarest
+// equality, or else of the kind or namespace; n is how many they are when there
+// is a column to weigh them against.
+func (q *Query) byKey(view storage.View) (best source, n int) {
 	prefixes := q.equal
 	switch {
 	case q.kind == "":
@@ -123,9 +162,7 @@ func (q *Query) source(view storage.View) source {
 	case len(prefixes) == 0:
 		prefixes = []string{encoding.KindPrefix(q.namespace, q.kind)}
 	}
-	var best source
-	fewest := -1
-	for _, prefix := range prefixes {
+	for i, prefix := range prefixes {
 		s := source{prefix: len(prefix), desc: q.keyDesc, sorted: len(q.columns) == 0, exact: len(prefixes) == 1 && len(q.columns) == 0}
 		s.rows = bounds{prefix + q.paths.lo, encoding.PrefixEnd(prefix)}
 		if q.paths.hi != "" {
@@ -134,16 +171,16 @@ func (q *Query) source(view storage.View) source {
 		if s.sorted {
 			q.startAt(&s, func(cur *cursor) string { return prefix + cur.path })
 		}
-		n := 0
-		if len(prefixes) > 1 {
-			n = view.Count(s.rows.lo, s.rows.hi)
-		}
 		s.rows.hi = max(s.rows.lo, s.rows.hi)
-		if fewest < 0 || n < fewest {
-			best, fewest = s, n
+		rows := 0
+		if len(prefixes) > 1 || len(q.columns) > 0 {
+			rows = view.Count(s.rows.lo, s.rows.hi)
+		}
+		if i == 0 || rows < n {
+			best, n = s, rows
 		}
 	}
-	return best
+	return best, n
 }
 
 // startAt narrows a scan in the query's order to what lies behind the start
@@ -178,9 +215,21 @@ func (q *Query) matches(e *storage.Entity, path string) bool {
 	return true
 }
 
-// collect returns all hits of a source in the query's order.
-func (q *Query) collect(view storage.View, src source) []Hit {
+// collect returns the hits of a source in the query's order, as many as one
+// batch can consume.
+func (q *Query) collect(view storage.View, src source, maxHits int) []Hit {
+	keep := math.MaxInt / 2
+	if maxHits < keep-q.offset {
+		keep = q.offset + maxHits + 1
+	}
 	var hits []Hit
+	sort := func() {
+		slices.SortFunc(hits, func(a, b Hit) int { return q.compare(a.values, a.path, b.values, b.path) })
+		if len(hits) > keep {
+			clear(hits[keep:])
+			hits = hits[:keep]
+		}
+	}
 	src.scan(view, func(row storage.Row) bool {
 		e := row.Entity
 		path := encoding.Path(q.namespace, e.Key())
@@ -188,18 +237,27 @@ func (q *Query) collect(view storage.View, src source) []Hit {
 			return true
 		}
 		hits = q.appendHits(hits, e, path)
+		if len(hits) >= 2*keep {
+			sort()
+		}
 		return true
 	})
-	slices.SortFunc(hits, func(a, b Hit) int { return q.compare(a.values, a.path, b.values, b.path) })
+	sort()
 	return hits
 }
 
-// appendHits appends the results that e gives: one, with the values that come
+// appendHits appends the results behind the start cursor that e gives: one, with the values that come
 // first in the query's order, or in a projection one for each combination.
 func (q *Query) appendHits(hits []Hit, e *storage.Entity, path string) []Hit {
 	values := make([]string, len(q.columns))
 	if len(q.projection) > 0 {
-		return q.appendCombinations(hits, e, path, values, 0)
+		first := len(hits)
+		hits = q.appendCombinations(hits, e, path, values, 0)
+		if q.start == nil {
+			return hits
+		}
+		rest := slices.DeleteFunc(hits[first:], func(h Hit) bool { return !q.passed(q.start, h.values, h.path) })
+		return hits[:first+len(rest)]
 	}
 	for i, c := range q.columns {
 		pick := e.First
@@ -211,6 +269,9 @@ func (q *Query) appendHits(hits []Hit, e *storage.Entity, path string) []Hit {
 			return hits
 		}
 		values[i] = c.valueOf(row, path)
+	}
+	if q.start != nil && !q.passed(q.start, values, path) {
+		return hits
 	}
 	return append(hits, Hit{Entity: e, values: values, path: path})
 }
@@ -266,6 +327,9 @@ func (r *runner) visit(src source, row storage.Row) bool {
 			return true
 		}
 		h.path = encoding.Path(r.q.namespace, row.Entity.Key())
+		if !r.q.matches(row.Entity, h.path) {
+			return true
+		}
 		h.values = []string{c.valueOf(row.Key, h.path)}
 		return r.take(h)
 	}
