@@ -124,7 +124,7 @@ func (p *process) kill(t *testing.T) {
 	}
 	for range p.lines { // its output ends with it
 	}
-	p.cmd.Wait() //nolint:errcheck // it was killed: that is the error
+	p.cmd.Wait() // the error is that it was killed
 }
 
 // interrupt asks the process to end, and returns how it ended.

@@ -32,18 +32,22 @@ type connections struct {
 	client   *tasks.Client
 }
 
-// connectDefault is for client commands: what is configured, or else the `serve`
-// that runs on this machine.
-func (s *services) connectDefault(ctx context.Context, env Env, log *slog.Logger) (*connections, error) {
+// withConnections is for client commands: it connects to what is configured, or else
+// to the `serve` that runs on this machine.
+func (s *services) withConnections(ctx context.Context, env Env, log *slog.Logger, f func(*connections) error) error {
 	p := platformFrom(env.Getenv)
 	if s.embedded(p) {
 		s.standsAt(defaultCloudTasksAddr, defaultDatastoreAddr, defaultMemcachedAddr)
 		s.WorkerURL = "http://" + defaultWorkerAddr
 	}
 	if err := s.complete(p); err != nil {
-		return nil, err
+		return err
 	}
-	return s.connect(ctx, log)
+	c, err := s.connect(ctx, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(c), c.Close())
 }
 
 // standsAt points the services at stand-ins.

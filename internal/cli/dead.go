@@ -26,21 +26,18 @@ type deadList struct {
 }
 
 func (c *deadList) Run(ctx context.Context, env Env, log *slog.Logger) error {
-	conns, letters, err := c.deadLetters(ctx, env, log)
-	if err != nil {
-		return err
-	}
-	defer conns.Close()
-	table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "KEY\tCLASS\tREASON\tFAILURES\tAT\tERROR")
-	for letter, err := range letters.List(ctx, c.Class) {
-		if err != nil {
-			return errors.Join(err, table.Flush())
+	return c.withDeadLetters(ctx, env, log, func(letters *handlers.DeadLetters) error {
+		table := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(table, "KEY\tCLASS\tREASON\tFAILURES\tAT\tERROR")
+		for letter, err := range letters.List(ctx, c.Class) {
+			if err != nil {
+				return errors.Join(err, table.Flush())
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", letter.Key, letter.Class, letter.Reason, letter.Failures,
+				letter.At.Format("2006-01-02 15:04:05"), oneLine(letter.Error, 80))
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%s\n", letter.Key, letter.Class, letter.Reason, letter.Failures,
-			letter.At.Format("2006-01-02 15:04:05"), oneLine(letter.Error, 80))
-	}
-	return table.Flush()
+		return table.Flush()
+	})
 }
 
 type deadShow struct {
@@ -49,21 +46,18 @@ type deadShow struct {
 }
 
 func (c *deadShow) Run(ctx context.Context, env Env, log *slog.Logger) error {
-	conns, letters, err := c.deadLetters(ctx, env, log)
-	if err != nil {
-		return err
-	}
-	defer conns.Close()
-	letter, err := letters.Get(ctx, c.Key)
-	if err != nil {
-		return noSuchLetter(c.Key, err)
-	}
-	text, err := json.MarshalIndent(letter, "", "  ")
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(env.Stdout, "%s\n", text)
-	return nil
+	return c.withDeadLetters(ctx, env, log, func(letters *handlers.DeadLetters) error {
+		letter, err := letters.Get(ctx, c.Key)
+		if err != nil {
+			return noSuchLetter(c.Key, err)
+		}
+		text, err := json.MarshalIndent(letter, "", "  ")
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(env.Stdout, "%s\n", text)
+		return nil
+	})
 }
 
 type deadRedrive struct {
@@ -73,18 +67,15 @@ type deadRedrive struct {
 }
 
 func (c *deadRedrive) Run(ctx context.Context, env Env, log *slog.Logger) error {
-	conns, letters, err := c.deadLetters(ctx, env, log)
-	if err != nil {
-		return err
-	}
-	defer conns.Close()
-	return each(c.Keys, func(key string) error {
-		receipt, err := letters.Redrive(ctx, key, &handlers.RedriveOptions{MayRepeat: c.MayRepeat})
-		if err != nil {
-			return noSuchLetter(key, err)
-		}
-		fmt.Fprintf(env.Stdout, "redriven %s id=%s task=%s\n", key, receipt.ID, receipt.TaskName)
-		return nil
+	return c.withDeadLetters(ctx, env, log, func(letters *handlers.DeadLetters) error {
+		return each(c.Keys, func(key string) error {
+			receipt, err := letters.Redrive(ctx, key, &handlers.RedriveOptions{MayRepeat: c.MayRepeat})
+			if err != nil {
+				return noSuchLetter(key, err)
+			}
+			fmt.Fprintf(env.Stdout, "redriven %s id=%s task=%s\n", key, receipt.ID, receipt.TaskName)
+			return nil
+		})
 	})
 }
 
@@ -94,26 +85,21 @@ type deadDrop struct {
 }
 
 func (c *deadDrop) Run(ctx context.Context, env Env, log *slog.Logger) error {
-	conns, letters, err := c.deadLetters(ctx, env, log)
-	if err != nil {
-		return err
-	}
-	defer conns.Close()
-	return each(c.Keys, func(key string) error {
-		if err := letters.Drop(ctx, key); err != nil {
-			return noSuchLetter(key, err)
-		}
-		fmt.Fprintf(env.Stdout, "dropped %s\n", key)
-		return nil
+	return c.withDeadLetters(ctx, env, log, func(letters *handlers.DeadLetters) error {
+		return each(c.Keys, func(key string) error {
+			if err := letters.Drop(ctx, key); err != nil {
+				return noSuchLetter(key, err)
+			}
+			fmt.Fprintf(env.Stdout, "dropped %s\n", key)
+			return nil
+		})
 	})
 }
 
-func (s *services) deadLetters(ctx context.Context, env Env, log *slog.Logger) (*connections, *handlers.DeadLetters, error) {
-	conns, err := s.connectDefault(ctx, env, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	return conns, handlers.NewDeadLetters(conns.client), nil
+func (s *services) withDeadLetters(ctx context.Context, env Env, log *slog.Logger, f func(*handlers.DeadLetters) error) error {
+	return s.withConnections(ctx, env, log, func(c *connections) error {
+		return f(handlers.NewDeadLetters(c.client))
+	})
 }
 
 // each goes on after an error: one key that is wrong does not keep the others.

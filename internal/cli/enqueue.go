@@ -33,29 +33,26 @@ func (c *enqueueCommand) Run(ctx context.Context, env Env, log *slog.Logger) err
 	if err != nil {
 		return err
 	}
-	conns, err := c.connectDefault(ctx, env, log)
-	if err != nil {
-		return err
-	}
-	defer conns.Close()
-	app, err := conns.newApp(nil, log)
-	if err != nil {
-		return err
-	}
-	handler, err := find(app.Handlers(), c.Class)
-	if err != nil {
-		return err
-	}
-	receipt, err := handler.Enqueue(ctx, conns.client, payload, &tasks.EnqueueOptions{Name: c.Name, Delay: c.Delay})
-	if err != nil {
-		return fmt.Errorf("enqueue %s: %w", c.Class, err)
-	}
-	if receipt.Duplicate {
-		fmt.Fprintf(env.Stdout, "duplicate: a task of this name exists or existed lately: %s\n", receipt.TaskName)
+	return c.withConnections(ctx, env, log, func(conns *connections) error {
+		app, err := conns.newApp(nil, log)
+		if err != nil {
+			return err
+		}
+		handler, err := find(app.Handlers(), c.Class)
+		if err != nil {
+			return err
+		}
+		receipt, err := handler.Enqueue(ctx, conns.client, payload, &tasks.EnqueueOptions{Name: c.Name, Delay: c.Delay})
+		if err != nil {
+			return fmt.Errorf("enqueue %s: %w", c.Class, err)
+		}
+		if receipt.Duplicate {
+			fmt.Fprintf(env.Stdout, "duplicate: a task of this name exists or existed lately: %s\n", receipt.TaskName)
+			return nil
+		}
+		fmt.Fprintf(env.Stdout, "enqueued %s id=%s task=%s\n", c.Class, receipt.ID, receipt.TaskName)
 		return nil
-	}
-	fmt.Fprintf(env.Stdout, "enqueued %s id=%s task=%s\n", c.Class, receipt.ID, receipt.TaskName)
-	return nil
+	})
 }
 
 // payload reads what the argument points at, and checks that it is JSON.
