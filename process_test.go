@@ -89,6 +89,24 @@ func TestServe(t *testing.T) {
 	}
 	p.expect(t, "cancelled")
 
+	// What can't become a task is refused before anything is sent.
+	for _, bad := range []struct{ class, payload, want string }{
+		{"no.such.class", `null`, `no class "no.such.class"; there are: messages.`},
+		{"messages.notify", `"text"`, "cannot unmarshal string"},
+		{"messages.notify", `{"recipient":1}`, "cannot unmarshal number"},
+	} {
+		if _, stderr, err := runToEnd(t, env, "enqueue", bad.class, bad.payload); err == nil || !strings.Contains(stderr, bad.want) {
+			t.Errorf("enqueue %s %s: %v, %q does not say %q", bad.class, bad.payload, err, stderr, bad.want)
+		}
+	}
+
+	// The message that the output suggests goes all the way.
+	if _, stderr, err := runToEnd(t, env, "enqueue", "messages.send", `{"from":"ada","to":["grace","edsger","nobody"],"text":"hello"}`); err != nil {
+		t.Errorf("enqueue messages.send: %v\n%s", err, stderr)
+	}
+	p.expect(t, "messages.send")
+	p.expect(t, "messages.notify")
+
 	// Named twice, it runs once.
 	for i, want := range []string{"enqueued", "duplicate"} {
 		stdout, stderr, err := runToEnd(t, env, "enqueue", "--name", "once", "messages.notify", `{"recipient":"no such user","message":"x/y"}`)

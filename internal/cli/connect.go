@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"time"
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/datastore"
@@ -43,11 +45,31 @@ func (s *services) withConnections(ctx context.Context, env Env, log *slog.Logge
 	if err := s.complete(p); err != nil {
 		return err
 	}
+	if err := s.reachable(ctx); err != nil {
+		return err
+	}
 	c, err := s.connect(ctx, log)
 	if err != nil {
 		return err
 	}
 	return errors.Join(f(c), c.Close())
+}
+
+// reachable spares a person the wait: Google's clients retry a refused connection
+// for as long as the context lasts.
+func (s *services) reachable(ctx context.Context) error {
+	dialer := net.Dialer{Timeout: 2 * time.Second}
+	for _, host := range []string{s.CloudTasksHost, s.DatastoreHost} {
+		if host == "" {
+			continue
+		}
+		conn, err := dialer.DialContext(ctx, "tcp", host)
+		if err != nil {
+			return fmt.Errorf("no emulator answers at %s: %w\nStart one with `latchwork serve` or `latchwork emulator`, or set CLOUD_TASKS_EMULATOR_HOST, DATASTORE_EMULATOR_HOST and MEMCACHE_ADDRS", host, err)
+		}
+		conn.Close()
+	}
+	return nil
 }
 
 // standsAt points the services at stand-ins.
