@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -100,9 +101,7 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 	if w.app, err = New(&o.app); err != nil {
 		t.Fatal(err)
 	}
-	for name, zero := range o.mutations {
-		w.app.types[name] = zero
-	}
+	maps.Copy(w.app.types, o.mutations)
 	verifier, err := auth.NewOIDC(&auth.OIDCOptions{
 		Audiences: []string{url}, Emails: []string{account},
 		JWKSURL:    "http://" + c.Suite.CloudTasksAddr() + "/oauth2/v3/certs",
