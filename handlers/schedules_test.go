@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -577,8 +578,36 @@ func TestSimultaneousDuplicatesWithoutLock(t *testing.T) {
 	})
 }
 
-// busyWorld has a delivery inside its handler, holding the lock, until release
-// is called.
+// The same for a handler whose slow part is outside the transaction: both
+// duplicates are past it when the first commits.
+func TestSimultaneousDuplicatesOfHandleThen(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		const n = 4
+		var slow sync.WaitGroup
+		slow.Add(n)
+		w.serve(nil, work.HandleThen(func(ctx context.Context, name string) (func(*tasks.Tx) error, error) {
+			slow.Done()
+			slow.Wait()
+			return func(tx *tasks.Tx) error { return bump(tx, name) }, nil
+		}))
+		w.locks.SetOutage(errors.New("connection refused"))
+		task := w.enqueue(work, "a", nil)
+		done := make(chan int)
+		for range n {
+			go func() { done <- w.push(task, 0) }()
+		}
+		for range n {
+			<-done
+		}
+		w.wantRow(task, ledgerRow{State: "done"})
+		if n := w.count("a"); n != 1 {
+			t.Errorf("%d commits", n)
+		}
+	})
+}
+
+// hold starts a delivery and waits until it is inside its handler, which holds
+// the lock until the test lets it go.
 func (w *world) hold(task taskstest.Task, inside chan struct{}) (answer chan int) {
 	answer = make(chan int, 1)
 	go func() { answer <- w.push(task, 0) }()

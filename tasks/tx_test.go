@@ -203,6 +203,57 @@ func TestEveryAttemptIsRolledBack(t *testing.T) {
 	}
 }
 
+// Only the first read goes alone.
+func TestTxReadsSideBySide(t *testing.T) {
+	bubble(t, nil, func(t *testing.T, x *fixture) {
+		x.script.On("Lookup", 0, fault.Delay(time.Second))
+		start := time.Now()
+		err := x.client.RunInTransaction(t.Context(), func(tx *tasks.Tx) error {
+			var wg sync.WaitGroup
+			for i := range 20 {
+				wg.Go(func() { _ = tx.Get(itemKey(fmt.Sprint(i)), &item{}) })
+			}
+			wg.Wait()
+			return nil
+		})
+		if took := time.Since(start); err != nil || took != 2*time.Second {
+			t.Errorf("20 reads of 1 s took %v, %v", took, err)
+		}
+	})
+}
+
+// A function that returns while a read of its is under way: the rollback waits
+// for the read, but not for ever.
+func TestRollbackWaitsForReads(t *testing.T) {
+	tests := []struct {
+		read, took time.Duration
+		rollbacks  int
+	}{
+		{time.Second, time.Second, 1},
+		{time.Minute, 5 * time.Second, 0}, // left to the transaction's idle limit
+	}
+	for _, tt := range tests {
+		bubble(t, nil, func(t *testing.T, x *fixture) {
+			boom := errors.New("boom")
+			read := make(chan error, 1)
+			start := time.Now()
+			err := x.client.RunInTransaction(t.Context(), func(tx *tasks.Tx) error {
+				if err := tx.Get(itemKey("a"), &item{}); err != datastore.ErrNoSuchEntity {
+					return err
+				}
+				x.script.On("Lookup", 1, fault.Delay(tt.read))
+				go func() { read <- tx.Get(itemKey("b"), &item{}) }()
+				synctest.Wait()
+				return boom
+			})
+			if took := time.Since(start); !errors.Is(err, boom) || took != tt.took || x.script.Calls("Rollback") != tt.rollbacks {
+				t.Errorf("read of %v: took %v, %d rollbacks, %v", tt.read, took, x.script.Calls("Rollback"), err)
+			}
+			<-read
+		})
+	}
+}
+
 func TestContention(t *testing.T) {
 	aborted := status.Error(codes.Aborted, "too much contention on these datastore entities. please try again.")
 	bubble(t, nil, func(t *testing.T, x *fixture) {
