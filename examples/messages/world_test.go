@@ -146,7 +146,7 @@ func (w *worker) until(what string, holds func() bool) {
 		if holds() {
 			return
 		}
-		time.Sleep(500 * time.Millisecond)
+		w.Advance(500 * time.Millisecond)
 	}
 	w.t.Fatalf("after half an hour still not: %s", what)
 }
