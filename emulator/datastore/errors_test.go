@@ -1,6 +1,7 @@
 package datastore_test
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -105,10 +106,6 @@ func TestRefusedCommits(t *testing.T) {
 		{"too large", []*pb.Mutation{upsert(key("A", "n"), "p", array(unindexed(1_000_000), unindexed(100_000)))}, 0, "maximum entity size is 1048576 bytes"},
 		{"other project", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{ProjectId: "other"}, Path: key("A", "n").Path})}, 0, "mismatched databases within request: <unknown!>~other vs. <unknown!>~proj"},
 		{"bad namespace", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{NamespaceId: "bad ns!"}, Path: key("A", "n").Path})}, 0, `Illegal string "bad ns!" in namespace id.`},
-		{"base version, fail", []*pb.Mutation{with(put("A", "fresh", 2), func(m *pb.Mutation) {
-			m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: 1}
-			m.ConflictResolutionStrategy = pb.Mutation_FAIL
-		})}, codes.FailedPrecondition, "the stored version (0) does not match the required base version (1)"},
 		{"transforms", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
 			m.PropertyTransforms = []*pb.PropertyTransform{{Property: "n"}}
 		})}, codes.Unimplemented, "property_transforms are not supported by this emulator yet"},
@@ -205,10 +202,42 @@ func TestConflictDetection(t *testing.T) {
 		t.Fatalf("a stale base: %v, %v", third, err)
 	}
 	a.mustGet(nil, "A", "x", 2)
+	failing := based(3, 1)
+	failing.ConflictResolutionStrategy = pb.Mutation_FAIL
+	_, err = send(failing)
+	text := fmt.Sprintf("the stored version (%d) does not match the required base version (1)", second.GetVersion())
+	if status.Code(err) != codes.FailedPrecondition || status.Convert(err).Message() != text {
+		t.Errorf("a stale base that fails: %v; want %q", err, text)
+	}
 	m := put("A", "x", 4)
 	m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: second.GetUpdateTime()}
 	if r, err := send(m); err != nil || r.GetConflictDetected() {
 		t.Fatalf("the right update time: %v, %v", r, err)
+	}
+
+	// A missing entity has the version of the lookup that missed it.
+	missing, err := a.Lookup(ctx, &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("A", "y")}})
+	if err != nil || missing.GetMissing()[0].GetVersion() == 0 {
+		t.Fatal(missing, err)
+	}
+	seen := missing.GetMissing()[0].GetVersion()
+	absent := func(base int64) *pb.Mutation {
+		m := put("A", "y", 1)
+		m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: base}
+		return m
+	}
+	if r, err := send(absent(seen)); err != nil || r.GetConflictDetected() {
+		t.Fatalf("still missing: %v, %v", r, err)
+	}
+	gone, err := send(remove(key("A", "y")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r, err := send(absent(seen)); err != nil || !r.GetConflictDetected() {
+		t.Fatalf("missing again, but it was there: %v, %v", r, err)
+	}
+	if r, err := send(absent(gone.GetVersion())); err != nil || r.GetConflictDetected() {
+		t.Fatalf("missing since: %v, %v", r, err)
 	}
 }
 

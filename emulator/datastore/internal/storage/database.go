@@ -17,6 +17,7 @@ type DB struct {
 	tree    *btree.BTreeG[Row]
 	version int64 // of the newest commit
 	buf     []byte
+	gone    deletions
 
 	ids      uint64              // counter of automatic identifiers
 	idsKept  uint64              // how far the journal says that it may have got
@@ -68,7 +69,7 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 		if !touched {
 			current = view.Get(m.Key)
 		}
-		result, err := m.decide(current, touched, c.Version)
+		result, err := m.decide(current, db.gone.of(m.Key), touched, c.Version)
 		if err != nil {
 			return Committed{}, err
 		}
@@ -89,7 +90,7 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	db.version = c.Version
 	for i := range mutations {
 		if !c.Results[i].Conflict {
-			c.IndexUpdates += db.apply(&mutations[i])
+			c.IndexUpdates += db.apply(&mutations[i], c.Version)
 		}
 	}
 	db.store.checkpoints.consider(db.store)
@@ -102,13 +103,15 @@ const maxKeptBuffer = 1 << 20
 // apply replaces the rows of one entity. It returns how many index entries
 // changed as Datastore counts them: the entity, and two for each property row,
 // one for either direction.
-func (db *DB) apply(m *Mutation) (updates int) {
+func (db *DB) apply(m *Mutation, version int64) (updates int) {
 	var old, rows []string
 	if r, ok := db.tree.Get(Row{Key: m.Key}); ok {
 		old = r.Entity.rows
 	}
 	if m.Entity != nil {
 		rows = m.Entity.rows
+	} else if len(old) > 0 {
+		db.gone.add(m.Key, version)
 	}
 	if len(old) > 0 || len(rows) > 0 {
 		updates = 1

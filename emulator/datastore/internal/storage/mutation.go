@@ -44,6 +44,8 @@ type Mutation struct {
 }
 
 // Base is a mutation's condition on the stored entity; the zero value has none.
+// A missing entity has the version of the state in which it was looked up, as
+// lookups report it, or 0: it meets such a base unless it was there since.
 type Base struct {
 	Kind  BaseKind
 	Value int64 // a version, or an update time in µs
@@ -94,18 +96,21 @@ func (e *ConflictError) Error() string {
 // been changed meanwhile.
 var ErrChanged = fmt.Errorf("the entity changed while the mutation was prepared")
 
-// decide checks m against the current entity (nil: none) and seals its entity.
-// touched: an earlier mutation of the same commit left it.
-func (m *Mutation) decide(current *Entity, touched bool, version int64) (Result, error) {
+// decide checks m against the current entity (nil: none, deleted at the version
+// gone if ever) and seals its entity. touched: an earlier mutation of the same
+// commit left it.
+func (m *Mutation) decide(current *Entity, gone int64, touched bool, version int64) (Result, error) {
 	if m.Merged && current != m.MergedWith {
 		return Result{}, ErrChanged
 	}
 	if m.Base.Kind != NoBase && !touched {
-		var stored int64
+		stored := gone
+		met := m.Base.Kind == BaseVersion && (m.Base.Value == 0 || m.Base.Value >= gone)
 		if current != nil {
 			stored = current.Version
+			met = stored == m.Base.Value
 		}
-		if stored != m.Base.Value {
+		if !met {
 			if m.Base.Fail {
 				return Result{}, &ConflictError{Kind: m.Base.Kind, Stored: stored, Wanted: m.Base.Value}
 			}
@@ -131,3 +136,25 @@ func (m *Mutation) decide(current *Entity, touched bool, version int64) (Result,
 	m.Entity.seal(version, created)
 	return Result{Version: version, Created: created}, nil
 }
+
+// deletions remembers when entities were deleted, for the bases of mutations
+// that expect them to be missing. It is bounded: what it has forgotten counts
+// as deleted then.
+type deletions struct {
+	versions  map[string]int64
+	forgotten int64
+}
+
+const maxDeletions = 10_000
+
+func (d *deletions) add(key string, version int64) {
+	if d.versions == nil || len(d.versions) >= maxDeletions {
+		if d.versions != nil {
+			d.forgotten = version
+		}
+		d.versions = map[string]int64{}
+	}
+	d.versions[key] = version
+}
+
+func (d *deletions) of(key string) int64 { return max(d.versions[key], d.forgotten) }

@@ -101,7 +101,7 @@ func (s *Store) replay(record []byte) error {
 				created := int64(r.uvarint())
 				r.put(db, version, created)
 			case opDelete:
-				r.delete(db)
+				r.delete(db, version)
 			default:
 				return fmt.Errorf("datastore record: unknown operation %d", op)
 			}
@@ -117,10 +117,12 @@ func (s *Store) replay(record []byte) error {
 		}
 	case recordState:
 		db.version = max(db.version, int64(r.uvarint()))
+		db.gone.forgotten = db.version
 		db.keepIDs(r.uvarint())
 	case recordReset:
 		db.tree = newTree()
 		db.version = max(db.version, int64(r.uvarint()))
+		db.gone.forgotten = db.version
 	case recordEntities:
 		for r.more() {
 			version, created := int64(r.uvarint()), int64(r.uvarint())
@@ -214,10 +216,10 @@ func (r *reader) put(db *DB, version, created int64) {
 		return
 	}
 	e.seal(version, created)
-	db.apply(&Mutation{Key: e.Key(), Entity: e})
+	db.apply(&Mutation{Key: e.Key(), Entity: e}, version)
 }
 
-func (r *reader) delete(db *DB) {
+func (r *reader) delete(db *DB, version int64) {
 	var k pb.Key
 	wire := r.bytes()
 	if r.err != nil {
@@ -227,5 +229,5 @@ func (r *reader) delete(db *DB) {
 		r.fail(err)
 		return
 	}
-	db.apply(&Mutation{Op: Delete, Key: encoding.EntityRow(&k)})
+	db.apply(&Mutation{Op: Delete, Key: encoding.EntityRow(&k)}, version)
 }

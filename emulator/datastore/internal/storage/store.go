@@ -112,6 +112,6 @@ func (db *DB) reset() error {
 	if err != nil {
 		return err
 	}
-	db.tree, db.version = newTree(), version
+	db.tree, db.version, db.gone.forgotten = newTree(), version, version
 	return synced.Wait()
 }
