@@ -2,11 +2,8 @@ package handlers
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"time"
 
-	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/tasks"
 	"go.opentelemetry.io/otel/propagation"
 )
@@ -155,80 +152,4 @@ func (s *Server) describe(ctx context.Context, d *delivery, r row) context.Conte
 		ETA: d.eta, EnqueuedAt: e.EnqueuedAt, NotAfter: e.NotAfter,
 		PreviousResponse: d.previous, TraceParent: e.TraceParent,
 	})
-}
-
-// handlerGrace is how long a handler may go on after its context has ended
-// before its delivery stops waiting for it.
-const handlerGrace = 5 * time.Second
-
-var (
-	errDeadline  = errors.New("handlers: the handler's deadline has passed")
-	errAbandoned = fmt.Errorf("handlers: the handler ignored the end of its context for %v and was left to itself", handlerGrace)
-)
-
-// handlerError is how application code ended: with an error, or under a context
-// that had ended (then Cause says why, and Err may be nil).
-type handlerError struct{ Err, Cause error }
-
-func (e *handlerError) Error() string {
-	if e.Err == nil {
-		return e.Cause.Error()
-	}
-	return e.Err.Error()
-}
-
-func (e *handlerError) Unwrap() []error { return []error{e.Err, e.Cause} }
-
-// await runs application code on a goroutine of its own, so that code which
-// ignores its context can be left behind. All its errors are *handlerError.
-func await(ctx context.Context, f func(context.Context) error) error {
-	result := make(chan error, 1)
-	go func() { result <- guard(func() error { return f(ctx) }) }()
-	var err error
-	select {
-	case err = <-result:
-	case <-ctx.Done():
-		t := time.NewTimer(handlerGrace)
-		defer t.Stop()
-		select {
-		case err = <-result:
-		case <-t.C:
-			err = errAbandoned
-		}
-	}
-	if cause := context.Cause(ctx); err != nil || cause != nil {
-		return &handlerError{err, cause}
-	}
-	return nil
-}
-
-// panicError is a panic of application code.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("panic: %v\n\n%s", e.value, e.stack) }
-
-// underLock runs f under the delivery's lock, or settles the delivery without.
-func (s *Server) underLock(ctx context.Context, d *delivery, f func(context.Context) (Outcome, error)) (o Outcome, err error) {
-	ran := false
-	lockErr := s.locker.TryWithLock(ctx, s.lockKey(d), d.owner(), func(ctx context.Context) error {
-		ran = true
-		o, err = f(ctx)
-		return nil
-	})
-	switch {
-	case ran:
-		return o, err
-	case errors.Is(lockErr, memlock.ErrUnavailable) && s.o.LockOutage == RefuseWithoutLock:
-		return OutcomeLockDown, lockErr
-	case errors.Is(lockErr, memlock.ErrUnavailable):
-		s.log.WarnContext(ctx, "running without the lock; the ledger decides", "class", d.spec.Name, "id", d.envelope.ID, "error", lockErr)
-		return f(ctx)
-	case errors.Is(lockErr, memlock.ErrFailedToLock):
-		return s.busy(ctx, d)
-	default: // an invalid key, or ctx has ended
-		return s.conclude(ctx, d, &handlerError{lockErr, context.Cause(ctx)})
-	}
 }

@@ -42,7 +42,6 @@ type siteOptions struct {
 	suite     *emulator.Options
 	datastore []grpc.DialOption
 	tasks     []grpc.DialOption
-	memcached *fault.Dialer
 	handlers  []tasks.Handler
 }
 

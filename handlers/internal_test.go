@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"testing"
 	"time"
 
@@ -149,4 +150,23 @@ func FuzzParseETA(f *testing.F) {
 			t.Errorf("parseETA(%q) = %v", s, got)
 		}
 	})
+}
+
+// App Engine's queue names its headers differently.
+func TestReadHeaders(t *testing.T) {
+	for _, prefix := range []string{"X-CloudTasks-", "X-AppEngine-"} {
+		r := httptest.NewRequest("POST", "/_latchwork/tasks/work", nil)
+		for name, value := range map[string]string{"QueueName": "mail", "TaskName": "t1", "TaskRetryCount": "7", "TaskPreviousResponse": "503", "TaskETA": "1795406320.287759"} {
+			r.Header.Set(prefix+name, value)
+		}
+		p := readHeaders(r)
+		if p.queue != "mail" || p.taskName != "t1" || p.retryCount != 7 || p.previous != 503 || p.eta.UnixMicro() != 1795406320287759 {
+			t.Errorf("%s: %+v", prefix, p)
+		}
+	}
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header.Set("X-CloudTasks-TaskRetryCount", "many")
+	if p := readHeaders(r); p.retryCount != 0 || !p.eta.IsZero() {
+		t.Errorf("%+v", p)
+	}
 }

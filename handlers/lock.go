@@ -3,11 +3,36 @@ package handlers
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/tasks"
 )
+
+// underLock runs f under the delivery's lock, or settles the delivery without.
+func (s *Server) underLock(ctx context.Context, d *delivery, f func(context.Context) (Outcome, error)) (o Outcome, err error) {
+	ran := false
+	lockErr := s.locker.TryWithLock(ctx, s.lockKey(d), d.owner(), func(ctx context.Context) error {
+		ran = true
+		o, err = f(ctx)
+		return nil
+	})
+	switch {
+	case ran:
+		return o, err
+	case errors.Is(lockErr, memlock.ErrUnavailable) && s.o.LockOutage == RefuseWithoutLock:
+		return OutcomeLockDown, lockErr
+	case errors.Is(lockErr, memlock.ErrUnavailable):
+		s.log.WarnContext(ctx, "running without the lock; the ledger decides", "class", d.spec.Name, "id", d.envelope.ID, "error", lockErr)
+		return f(ctx)
+	case errors.Is(lockErr, memlock.ErrFailedToLock):
+		return s.busy(ctx, d)
+	default: // an invalid key, or ctx has ended
+		return s.conclude(ctx, d, &handlerError{lockErr, context.Cause(ctx)})
+	}
+}
 
 // lockKey carries the namespace, since memcached has none: "namespace/key".
 func (s *Server) lockKey(d *delivery) string {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"time"
 
 	"github.com/latchwork/latchwork/tasks"
@@ -241,22 +240,4 @@ func snoozeOf(err error) time.Duration {
 		return max(0, v.Delay)
 	}
 	return 0
-}
-
-// guard runs application code and turns its panics into errors.
-func guard(f func() error) (err error) {
-	returned := false
-	defer func() {
-		if returned {
-			return
-		}
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-			return
-		}
-		err = errors.New("handlers: the handler ended its goroutine (runtime.Goexit)")
-	}()
-	err = f()
-	returned = true
-	return err
 }

@@ -23,7 +23,8 @@ import (
 	"github.com/latchwork/latchwork/tasks/taskstest"
 )
 
-// world is a worker whose deliveries the test makes itself, one by one: a real
+// world is a worker whose deliveries the test makes itself, again and late, as it
+// likes: each test is one schedule of events. It has a real
 // Datastore client, a lock store that can be robbed, a queue that remembers.
 type world struct {
 	*testing.T
@@ -269,4 +270,16 @@ func (w *world) newClient() *tasks.Client {
 		w.Fatal(err)
 	}
 	return c
+}
+
+// bumper is the usual handler.
+func bumper(ctx context.Context, tx *tasks.Tx, name string) error { return bump(tx, name) }
+
+func (w *world) enqueue(c tasks.Class[string], payload string, o *tasks.EnqueueOptions) taskstest.Task {
+	w.Helper()
+	if _, err := c.Enqueue(w.Context(), w.client, payload, o); err != nil {
+		w.Fatal(err)
+	}
+	all := w.queue.Tasks(c.Spec().Name)
+	return all[len(all)-1]
 }

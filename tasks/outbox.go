@@ -63,21 +63,18 @@ func freshUntil(keyName string) (time.Time, bool) {
 // pack puts messages into as few entities as hold them.
 func (c *Client) pack(messages []message) (entries []*outboxEntry, err error) {
 	now := time.Now()
-	size := 0
+	var e *outboxEntry // the one being filled
 	for _, m := range messages {
 		b, err := encodeJSON(m)
 		if err != nil {
 			return nil, err
 		}
-		n := len(entries)
-		if n == 0 || size+len(b)+2 > outboxBytes {
-			entries = append(entries, &outboxEntry{key: c.outboxKey(now), entity: outboxEntity{CreatedAt: now}})
-			size, n = 0, n+1
+		if e == nil || len(e.entity.Tasks)+len(b)+2 > outboxBytes {
+			e = &outboxEntry{key: c.outboxKey(now), entity: outboxEntity{CreatedAt: now}}
+			entries = append(entries, e)
 		}
-		e := entries[n-1]
-		e.entity.Tasks = append(append(e.entity.Tasks, ","...), b...)
+		e.entity.Tasks = append(append(e.entity.Tasks, ','), b...)
 		e.messages = append(e.messages, m)
-		size = len(e.entity.Tasks)
 	}
 	for _, e := range entries {
 		e.entity.Tasks[0] = '['

@@ -189,7 +189,7 @@ const rollbackWait = 5 * time.Second
 // rollback gives the transaction's locks back: under pessimistic concurrency
 // the next transaction waits for them. It works when ctx has ended, too.
 func (tx *Tx) rollback() {
-	tx.end()
+	_, _ = tx.end() // a panic of the function may have come before
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(tx.ctx), rollbackWait)
 	defer cancel()
 	select {
