@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -186,6 +187,9 @@ func TestKilledBetweenTheStepsOfACheckpoint(t *testing.T) {
 			j, got := open(t, snapshot, nil)
 			if diff := cmp.Diff(want[step], got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+			if left := files(t, snapshot); slices.ContainsFunc(left, func(name string) bool { return strings.HasSuffix(name, partSuffix) }) {
+				t.Errorf("Open left half a checkpoint: %v", left)
 			}
 			add(t, j, "f")
 			checkpoint(t, j, "all")

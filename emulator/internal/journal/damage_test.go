@@ -132,6 +132,18 @@ func TestMarksInsideRecordsDontCount(t *testing.T) {
 	}
 }
 
+// A mark covers what had been appended when its sync began, not what came while
+// the sync ran.
+func TestMarkCoversOnlyWhatItSays(t *testing.T) {
+	dir, data, ends := writeLog(t, false)
+	data[ends[1]-1] ^= 1 // in the second record
+	mark := appendMark(nil, fileID(data[len(magic):len(magic)+idSize]), int64(ends[0]))
+	overwrite(t, dir, logName(1), slices.Concat(data[:ends[1]], mark))
+	if diff := cmp.Diff([]string{"first"}, reopened(t, dir)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestMarkFarBehindTheDamage(t *testing.T) { // and at the edge of what findMark reads at once
 	dir := t.TempDir()
 	j, _ := open(t, dir, &Options{Fsync: FsyncNever})
