@@ -105,36 +105,41 @@ const maxKeptBuffer = 1 << 20
 // one for either direction.
 func (db *DB) apply(m *Mutation, version int64) (updates int) {
 	var old, rows []string
-	if r, ok := db.tree.Get(Row{Key: m.Key}); ok {
-		old = r.Entity.rows
-	}
+	var before Row
+	var existed bool
 	if m.Entity != nil {
 		rows = m.Entity.rows
-	} else if len(old) > 0 {
+		before, existed = db.tree.Set(Row{Key: m.Key, Entity: m.Entity})
+		updates++
+	} else if before, existed = db.tree.Delete(Row{Key: m.Key}); existed {
 		db.gone.add(m.Key, version)
-	}
-	if len(old) > 0 || len(rows) > 0 {
-		updates = 1
+		updates++
 	}
 	// The entity row and the kind row follow from the key alone; the property
 	// rows are sorted, so one walk over both finds what is gone.
-	rest := rows
-	for i, row := range old {
-		if i < 2 && m.Entity != nil {
-			continue
+	if existed {
+		old = before.Entity.rows
+		if m.Entity == nil {
+			db.tree.Delete(Row{Key: old[1]})
 		}
-		for len(rest) > 0 && (len(rest) > len(rows)-2 || rest[0] < row) {
-			rest = rest[1:]
+		var stay []string
+		if m.Entity != nil {
+			stay = rows[2:]
 		}
-		if len(rest) > 0 && rest[0] == row {
-			continue
-		}
-		db.tree.Delete(Row{Key: row})
-		if i >= 2 {
-			updates += 2
+		for _, row := range old[2:] {
+			for len(stay) > 0 && stay[0] < row {
+				stay = stay[1:]
+			}
+			if len(stay) == 0 || stay[0] != row {
+				db.tree.Delete(Row{Key: row})
+				updates += 2
+			}
 		}
 	}
 	for i, row := range rows {
+		if i == 0 {
+			continue // set above
+		}
 		if _, replaced := db.tree.Set(Row{Key: row, Entity: m.Entity}); !replaced && i >= 2 {
 			updates += 2
 		}

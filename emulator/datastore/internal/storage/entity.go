@@ -36,6 +36,28 @@ func NewEntity(e *pb.Entity) (*Entity, error) {
 	if size > MaxEntityBytes {
 		return nil, errTooLarge
 	}
+	return build(e, size, func(dst []byte) ([]byte, error) {
+		return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(dst, e)
+	})
+}
+
+// restore is NewEntity for an entity that was stored in this wire form.
+func restore(wire []byte) (*Entity, error) {
+	e := new(pb.Entity)
+	if err := proto.Unmarshal(wire, e); err != nil {
+		return nil, err
+	}
+	if len(e.GetKey().GetPath()) == 0 {
+		return nil, errNoKey
+	}
+	return build(e, len(wire), func(dst []byte) ([]byte, error) { return append(dst, wire...), nil })
+}
+
+var errNoKey = errors.New("an entity without a key")
+
+// build derives the rows and lays out the wire form, whose body, size bytes
+// long, is appended by the function.
+func build(e *pb.Entity, size int, appendBody func([]byte) ([]byte, error)) (*Entity, error) {
 	rows, err := encoding.Rows(e)
 	if err != nil {
 		return nil, err
@@ -45,8 +67,7 @@ func NewEntity(e *pb.Entity) (*Entity, error) {
 	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size))
 	body := len(wire)
-	wire, err = proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(wire, e)
-	if err != nil {
+	if wire, err = appendBody(wire); err != nil {
 		return nil, err
 	}
 	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body}, nil

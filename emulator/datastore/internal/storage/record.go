@@ -197,20 +197,11 @@ func (r *reader) fail(err error) {
 }
 
 func (r *reader) put(db *DB, version, created int64) {
-	var m pb.Entity
 	body := r.bytes()
 	if r.err != nil {
 		return
 	}
-	if err := proto.Unmarshal(body, &m); err != nil {
-		r.fail(err)
-		return
-	}
-	if len(m.GetKey().GetPath()) == 0 {
-		r.fail(errors.New("an entity without a key"))
-		return
-	}
-	e, err := NewEntity(&m)
+	e, err := restore(body)
 	if err != nil {
 		r.fail(err)
 		return
