@@ -152,12 +152,15 @@ func (c *Client) recordRefusal(ctx context.Context, key *datastore.Key, left []m
 		}
 		e.Tasks = packed
 		e.Attempts++
-		e.NextTry = time.Now().Add(min(time.Second<<min(e.Attempts-1, 12), time.Hour))
+		e.NextTry = time.Now().Add(nextTryIn(e.Attempts))
 		e.Error = clipTo(why.Error(), 4<<10)
 		_, err = tx.Put(key, &e)
 		return err
 	})
 }
+
+// nextTryIn is the pause after the n-th refusal: 1 s, doubled up to an hour.
+func nextTryIn(n int) time.Duration { return min(time.Second<<min(n-1, 12), time.Hour) }
 
 func clipTo(s string, most int) string {
 	if len(s) > most {

@@ -137,6 +137,9 @@ func (tx *Tx) read(f func() error) error {
 	tx.mu.Unlock()
 	defer tx.leave()
 
+	if tx.ctx.Err() != nil { // not trouble of an RPC: none is made
+		return context.Cause(tx.ctx)
+	}
 	select {
 	case _, more := <-tx.first:
 		if more {
