@@ -91,6 +91,11 @@ func (w *world) push(t taskstest.Task, retryCount int) int {
 
 func (w *world) pushTo(s http.Handler, ctx context.Context, t taskstest.Task, retryCount int) int {
 	w.Helper()
+	return deliver(s, ctx, t, retryCount, w.headers)
+}
+
+// deliver pushes as Cloud Tasks does.
+func deliver(s http.Handler, ctx context.Context, t taskstest.Task, retryCount int, more ...func(http.Header)) int {
 	req := t.Request.GetTask().GetHttpRequest()
 	due := t.Due
 	if due.IsZero() {
@@ -102,8 +107,10 @@ func (w *world) pushTo(s http.Handler, ctx context.Context, t taskstest.Task, re
 	r.Header.Set("X-CloudTasks-TaskRetryCount", fmt.Sprint(retryCount))
 	r.Header.Set("X-CloudTasks-TaskETA", fmt.Sprintf("%d.%06d", due.Unix(), due.Nanosecond()/1000))
 	r.Header.Set("Authorization", "Bearer secret")
-	if w.headers != nil {
-		w.headers(r.Header)
+	for _, f := range more {
+		if f != nil {
+			f(r.Header)
+		}
 	}
 	rec := httptest.NewRecorder()
 	s.ServeHTTP(rec, r)
