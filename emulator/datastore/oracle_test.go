@@ -114,11 +114,11 @@ func TestLikeGoogle(t *testing.T) {
 	var n atomic.Int64
 	rapid.Check(t, func(r *rapid.T) {
 		g := generator{T: r, namespace: fmt.Sprintf("n%d", n.Add(1)), arrays: rapid.Bool().Draw(r, "arrays")}
-		for range rapid.IntRange(1, 12).Draw(r, "commits") {
+		for range rapid.IntRange(1, 6).Draw(r, "commits") {
 			req := g.commit()
 			sameCommit(r, ours, theirs, req)
 		}
-		for range rapid.IntRange(1, 12).Draw(r, "queries") {
+		for range rapid.IntRange(1, 8).Draw(r, "queries") {
 			sameQuery(r, ours, theirs, g.query())
 		}
 	})

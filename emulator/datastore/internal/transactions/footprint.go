@@ -1,6 +1,7 @@
 package transactions
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
@@ -24,22 +25,16 @@ type Footprint struct {
 // overlaps reports whether the rows of f that others may write meet o.
 func (f *Footprint) overlaps(o *Footprint) bool {
 	for _, r := range f.Ranges {
-		for _, s := range o.Ranges {
-			if r.overlaps(s) {
-				return true
-			}
+		if slices.ContainsFunc(o.Ranges, r.overlaps) {
+			return true
 		}
-		for _, k := range o.Keys {
-			if r.contains(k) {
-				return true
-			}
+		if slices.ContainsFunc(o.Keys, r.contains) {
+			return true
 		}
 	}
 	for _, s := range o.Ranges {
-		for _, k := range f.Keys {
-			if s.contains(k) {
-				return true
-			}
+		if slices.ContainsFunc(f.Keys, s.contains) {
+			return true
 		}
 	}
 	return false

@@ -298,11 +298,9 @@ func (m *Manager) deadlock(start *request) *Tx {
 				found = true
 				return false
 			}
-			for _, w := range h.waiting {
-				if walk(w) {
-					found = true
-					return false
-				}
+			if slices.ContainsFunc(h.waiting, walk) {
+				found = true
+				return false
 			}
 			return true
 		}
