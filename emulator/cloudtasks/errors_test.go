@@ -3,6 +3,7 @@ package cloudtasks_test
 import (
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,6 +86,7 @@ func TestErrors(t *testing.T) {
 		record("CreateQueue with a malformed parent", err)
 		queueWith("rate -1", limits(-1, 0, 0))
 		queueWith("rate 500.1", limits(500.1, 0, 0))
+		queueWith("rate NaN", limits(math.NaN(), 0, 0))
 		queueWith("rate 500", limits(500, 0, 0))
 		queueWith("concurrency -1", limits(0, -1, 0))
 		queueWith("concurrency 5001", limits(0, 5001, 0))

@@ -232,7 +232,7 @@ func TestPauseStopsDispatchAndResumeGoesOn(t *testing.T) {
 func TestRunTask(t *testing.T) {
 	t.Run("of a paused queue, in place of the scheduled run", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			s := &stub{results: map[string][]Result{"a": {failure}}}
+			s := &stub{results: map[string][]Result{"a": {failure}}, hold: make(chan struct{})}
 			e := open(t, s, Options{})
 			must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
 			must[Queue](t)(e.PauseQueue(location + "a"))
@@ -241,6 +241,8 @@ func TestRunTask(t *testing.T) {
 			if got := must[Task](t)(e.RunTask(location+"a", "a")); got.Dispatches != 1 {
 				t.Errorf("dispatch count %d, want 1", got.Dispatches)
 			}
+			time.Sleep(time.Second / 2)
+			close(s.hold)
 			synctest.Wait()
 			if got := must[Task](t)(e.GetTask(location+"a", "a")); got.Due != called.Add(time.Second) {
 				t.Errorf("after the failure due %v after the call, want the backoff of 1 s", got.Due.Sub(called))

@@ -121,6 +121,11 @@ func TestGraveyardAgainstAMap(t *testing.T) {
 				g.bury(markOf(name), now)
 				model[name] = now
 			},
+			"forget": func(t *rapid.T) {
+				name := id.Draw(t, "id")
+				g.forget(markOf(name))
+				delete(model, name)
+			},
 			"wait": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.IntRange(1, 6).Draw(t, "seconds")) * time.Second)
 			},

@@ -306,6 +306,12 @@ func (e *Engine) replayTask(d *decoder, q *queue) {
 	if old := q.replayed(t.id); old != nil {
 		q.due.remove(int(old.index))
 	}
+	// A checkpoint that was ahead of a purge had this task buried by it.
+	if len(q.named.since) > 0 || len(q.anonymous.since) > 0 {
+		m := markOf(t.id)
+		q.named.forget(m)
+		q.anonymous.forget(m)
+	}
 	q.tasks.Set(t.id, t)
 	q.due.push(t)
 }

@@ -77,11 +77,14 @@ func (g *graveyard) pop() {
 	}
 }
 
+// forget removes m, whose place in line stays until it is reached.
+func (g *graveyard) forget(m mark) { delete(g.since, m) }
+
 // all yields the tombstones in the order of burial.
 func (g *graveyard) all() iter.Seq[tombstone] {
 	return func(yield func(tombstone) bool) {
 		for _, t := range g.line[g.head:] {
-			if !yield(t) {
+			if g.since[t.mark] == t.buried && !yield(t) {
 				return
 			}
 		}
