@@ -19,7 +19,7 @@ func bubble(t *testing.T, f func(t *testing.T, w *world)) {
 		env := emulatortest.Start(t, nil)
 		w := &world{T: t, queue: &taskstest.Queue{}, locks: memlocktest.NewStore(), rpcs: &rpcs{}}
 		w.ds = env.NewDatastoreClient(grpc.WithUnaryInterceptor(w.rpcs.intercept))
-		w.client = w.newClient()
+		w.client = w.newClient("")
 		f(t, w)
 	})
 }

@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"cloud.google.com/go/datastore"
 	"github.com/google/go-cmp/cmp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/tasks"
@@ -283,5 +285,64 @@ func TestLegs(t *testing.T) {
 			t.Errorf("second leg %+v, ran %v", second.Envelope, ran)
 		}
 		w.expect(first, 1, handlers.OutcomeDuplicate)
+	})
+}
+
+// The handler's span has the enqueuer's for a parent.
+func TestTraceReachesTheHandler(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		var got trace.SpanContext
+		w.serve(nil, work.Handle(func(ctx context.Context, s string) error {
+			got = trace.SpanContextFromContext(ctx)
+			return nil
+		}))
+		sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+		if _, err := work.Enqueue(trace.ContextWithSpanContext(w.Context(), sc), w.client, "a", nil); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(w.task("work", 0), 0, handlers.OutcomeCommitted)
+		if got.TraceID() != sc.TraceID() || got.SpanID() != sc.SpanID() || !got.IsRemote() {
+			t.Errorf("span %+v", got)
+		}
+	})
+}
+
+// Everything of ours lives in the client's namespace: outbox, ledger, dead
+// letters and the lock's key, which memcached could not tell apart otherwise.
+func TestNamespaces(t *testing.T) {
+	class := tasks.NewClass("work", &tasks.ClassOptions[string]{LockKey: func(s string) string { return s }})
+	bubble(t, func(t *testing.T, w *world) {
+		plain := w.client
+		for _, ns := range []string{"ns1", "ns11"} {
+			w.client = w.newClient(ns)
+			var holder string
+			w.serve(&handlers.Options{ImitateTTL: true}, class.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error {
+				holder = w.locks.Owner("memlock:" + ns + "/a")
+				return tasks.Dead(errors.New("hopeless"))
+			}))
+			w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return errUnavailable }
+			err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
+				_, err := class.EnqueueTx(tx, "a", nil)
+				return err
+			})
+			if err != nil || len(w.outbox()) != 1 {
+				t.Fatal(err, w.outbox())
+			}
+			w.queue.Refuse = nil
+			sleep(time.Minute)
+			if r, err := w.server.Sweep(w.Context()); err != nil || r.Submitted != 1 {
+				t.Fatalf("sweep: %+v, %v", r, err)
+			}
+			all := w.queue.Tasks("work")
+			w.expect(all[len(all)-1], 0, handlers.OutcomeDead)
+			w.wantRow(all[len(all)-1], ledgerRow{State: "dead"})
+			if len(w.dead()) != 1 || holder == "" {
+				t.Errorf("%s: dead letters %+v, lock held by %q", ns, w.dead(), holder)
+			}
+		}
+		w.client = plain
+		if len(w.outbox())+len(w.dead()) != 0 {
+			t.Errorf("in the default namespace: %v, %v", w.outbox(), w.dead())
+		}
 	})
 }

@@ -267,10 +267,10 @@ func (r *rpcs) count(method string) int {
 	return r.calls[method]
 }
 
-func (w *world) newClient() *tasks.Client {
+func (w *world) newClient(namespace string) *tasks.Client {
 	w.Helper()
 	c, err := tasks.NewClient(w.ds, w.queue, &tasks.ClientOptions{
-		Project: "p", Location: "l", URL: "http://worker",
+		Project: "p", Location: "l", URL: "http://worker", Namespace: namespace,
 		Logger: slog.New(slog.NewTextHandler(w.Output(), nil)),
 	})
 	if err != nil {

@@ -110,6 +110,9 @@ func (c Class[P]) Enqueue(ctx context.Context, client *Client, p P, o *EnqueueOp
 
 // EnqueueTx creates a task if and only if tx commits.
 func (c Class[P]) EnqueueTx(tx *Tx, p P, o *EnqueueOptions) (Receipt, error) {
+	if tx == nil || tx.client == nil {
+		return Receipt{}, &RuleError{"transaction", "nil", "must come from RunInTransaction or HandleTx"}
+	}
 	m, err := c.message(tx.ctx, tx.client, p, o)
 	if err != nil {
 		return Receipt{}, err

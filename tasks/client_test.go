@@ -167,6 +167,7 @@ func TestEnqueueRefuses(t *testing.T) {
 			return err
 		}},
 		{"nil client", "NewClient", func() error { _, err := mail.Enqueue(t.Context(), nil, email{}, nil); return err }},
+		{"nil transaction", "RunInTransaction", func() error { _, err := mail.EnqueueTx(nil, email{}, nil); return err }},
 		{"JSON of another shape", "must decode", func() error {
 			_, err := mail.Handle(func(context.Context, email) error { return nil }).Enqueue(t.Context(), c, []byte(`[1]`), nil)
 			return err

@@ -65,10 +65,10 @@ func TestOutboxKeys(t *testing.T) {
 }
 
 func TestRefusalBackoff(t *testing.T) {
-	want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600}
+	want := []int{1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600}
 	for i, w := range want {
-		if got := nextTryIn(i + 1); got != w*time.Second {
-			t.Errorf("after refusal %d: %v, want %v", i+1, got, w*time.Second)
+		if got := nextTryIn(i + 1); got != time.Duration(w)*time.Second {
+			t.Errorf("after refusal %d: %v, want %d s", i+1, got, w)
 		}
 	}
 	if got := nextTryIn(1 << 40); got != time.Hour {
