@@ -81,8 +81,12 @@ func (q *Query) Count(view storage.View, upTo int) (n int, lo, hi string) {
 		src.scan(view, func(row storage.Row) bool {
 			path := encoding.Path(q.namespace, row.Entity.Key())
 			if (!src.column || q.firstRow(q.columns[0], row.Entity, row.Key)) && q.matches(row.Entity, path) {
-				hits = q.appendHits(hits[:0], row.Entity, path)
-				n += len(hits)
+				if len(q.projection) > 0 {
+					hits = q.appendHits(hits[:0], row.Entity, path)
+					n += len(hits)
+				} else if q.hasColumns(row.Entity) {
+					n++
+				}
 			}
 			return upTo < 0 || n < upTo
 		})
@@ -208,7 +212,7 @@ func (q *Query) matches(e *storage.Entity, path string) bool {
 		return false
 	}
 	for _, prefix := range q.equal {
-		if !e.Has(prefix + path) {
+		if !e.Has(prefix, path) {
 			return false
 		}
 	}
@@ -292,6 +296,16 @@ func (q *Query) appendCombinations(hits []Hit, e *storage.Entity, path string, v
 		hits = q.appendCombinations(hits, e, path, values, i+1)
 	}
 	return hits
+}
+
+// hasColumns reports whether e has a value within bounds for every column.
+func (q *Query) hasColumns(e *storage.Entity) bool {
+	for _, c := range q.columns {
+		if _, ok := e.First(c.values.lo, c.values.hi); !ok {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *column) valueOf(row, path string) string {

@@ -119,9 +119,16 @@ func (e *Entity) Decode() (*pb.Entity, error) {
 	return m, proto.Unmarshal(e.Body(), m)
 }
 
-// Has reports whether the entity has the property row.
-func (e *Entity) Has(row string) bool {
-	_, ok := slices.BinarySearch(e.rows[2:], row)
+// Has reports whether the entity has the property row prefix+path. It doesn't
+// put them together: filters ask this for every row that they go through.
+func (e *Entity) Has(prefix, path string) bool {
+	_, ok := slices.BinarySearchFunc(e.rows[2:], path, func(row, path string) int {
+		n := min(len(row), len(prefix))
+		if c := strings.Compare(row[:n], prefix); c != 0 {
+			return c
+		}
+		return strings.Compare(row[n:], path)
+	})
 	return ok
 }
 
