@@ -203,6 +203,67 @@ func TestBusyCoalesceLosesNoWakeUp(t *testing.T) {
 	})
 }
 
+// A coalescing task that fails is tried until NotAfter, then kept as a dead letter:
+// nothing is counted for it, so nothing else would ever end it.
+func TestCoalescingTaskThatFailsExpires(t *testing.T) {
+	class := tasks.NewClass("shard", &tasks.ClassOptions[string]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, MaxAge: time.Minute, LockKey: func(s string) string { return s }})
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, class.Handle(func(context.Context, string) error { return errors.New("broken") }))
+		task := w.enqueue(class, "7", nil)
+		sleep(time.Until(task.Due))
+		for attempt := range 40 { // more than MaxAttempts: these are not counted
+			w.expect(task, attempt, handlers.OutcomeFailed)
+		}
+		sleep(time.Until(task.Envelope.NotAfter) + time.Millisecond)
+		w.expect(task, 40, handlers.OutcomeDead)
+		if dead := w.dead(); len(dead) != 1 || dead[0].Reason != "expired" {
+			t.Errorf("dead letters: %+v", dead)
+		}
+	})
+}
+
+// A transaction whose commit comes after the slot that its coalescing task was
+// staged for, or whose process died there: another's task of that slot and name
+// has run, and seen nothing of it. The task moves to a slot that is yet to come.
+func TestCoalescingTaskOfASlowCommit(t *testing.T) {
+	class := tasks.NewClass("shard", &tasks.ClassOptions[string]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(s string) string { return s }})
+	for name, crash := range map[string]bool{"slow": false, "crashed": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.serve(nil, class.Handle(func(context.Context, string) error { return nil }))
+				err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
+					if _, err := class.EnqueueTx(tx, "7", nil); err != nil {
+						return err
+					}
+					first := w.enqueue(class, "7", nil) // the other's task, in the same slot
+					sleep(time.Until(first.Due))
+					w.expect(first, 0, handlers.OutcomeCommitted)
+					if crash {
+						w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return status.Error(codes.Unavailable, "gone") }
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if crash {
+					w.queue.Refuse = nil
+					sleep(time.Minute)
+					if _, err := w.server.Sweep(w.Context()); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if all := w.queue.Tasks("shard"); len(all) != 2 || !all[1].Due.After(time.Now()) {
+					t.Errorf("no task is left to see what was committed: %+v", all)
+				}
+				if left := w.outbox(); len(left) != 0 {
+					t.Errorf("outbox: %+v", left)
+				}
+			})
+		})
+	}
+}
+
 // A task that is run by hand before its slot, and is busy, must not take itself
 // for the next slot's.
 func TestBusyCoalesceRunEarly(t *testing.T) {

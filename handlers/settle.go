@@ -101,7 +101,7 @@ func (s *Server) conclude(ctx context.Context, d *delivery, err error) (Outcome,
 
 // concludeUnledgered is conclude for coalescing classes, which have no row.
 // Their failures aren't counted: the work they stand for is journalled
-// elsewhere.
+// elsewhere. What bounds them is NotAfter.
 func (s *Server) concludeUnledgered(ctx context.Context, d *delivery, outcome Outcome, err error) (Outcome, error) {
 	switch outcome {
 	case OutcomeSnoozed:
@@ -110,6 +110,10 @@ func (s *Server) concludeUnledgered(ctx context.Context, d *delivery, outcome Ou
 		}
 	case OutcomeDead:
 		return s.dead(ctx, d, "dead", err)
+	case OutcomeFailed, OutcomeTimedOut:
+		if time.Now().After(d.envelope.NotAfter) {
+			return s.dead(ctx, d, "expired", err)
+		}
 	}
 	return outcome, err
 }

@@ -19,6 +19,7 @@ type message struct {
 	Name     string    // in the queue
 	ETA      time.Time // as asked for; zero is at once
 	Schedule time.Time // of this leg; zero is at once
+	LockKey  string    // of a coalescing class
 	Envelope Envelope
 	body     []byte // the encoded envelope
 }
@@ -60,16 +61,30 @@ func (c *Client) newMessage(ctx context.Context, s Spec, payload json.RawMessage
 	case s.Busy == BusyCoalesce && o.Name != "":
 		return message{}, &RuleError{what + "Name", fmt.Sprintf("%q", clip(o.Name)), "must be empty: a coalescing class names its tasks by lock key and slot"}
 	case s.Busy == BusyCoalesce:
-		ready := now
-		if eta.After(ready) {
-			ready = eta
-		}
-		m.ETA = SlotAt(ready, s.Slot)
-		m.Name = slotName(c.o.Namespace, s.Name, lockKey, m.ETA)
+		m.LockKey = lockKey
+		c.slot(&m, now)
 	case o.Name != "":
 		m.Name = callerName(c.o.Namespace, s.Name, o.Name)
 	}
 	return m, m.date(now)
+}
+
+// slot gives the task of a coalescing class its slot and name, for work that is
+// ready now or, where later, at its ETA.
+func (c *Client) slot(m *message, now time.Time) {
+	ready := now
+	if m.ETA.After(ready) {
+		ready = m.ETA
+	}
+	m.ETA = SlotAt(ready, m.Spec.Slot)
+	m.Name = slotName(c.o.Namespace, m.Spec.Name, m.LockKey, m.ETA)
+}
+
+// slotPassed tells whether the slot's task may have run by now. Another
+// transaction's task of the same slot and name is then no proof that anybody will
+// see what this one committed. A quarter of a slot is for clocks that differ.
+func (m *message) slotPassed(now time.Time) bool {
+	return m.Spec.Busy == BusyCoalesce && !m.ETA.After(now.Add(m.Spec.Slot/4))
 }
 
 // date computes the times of the hop as of now, and its body.
@@ -144,11 +159,13 @@ type messageJSON struct {
 	Schedule time.Time       `json:"schedule,omitzero"`
 	MaxAge   time.Duration   `json:"maxAgeNs"`
 	Backoff  Backoff         `json:"backoff"`
+	Slot     time.Duration   `json:"slotNs,omitzero"` // of a coalescing class
+	LockKey  string          `json:"lockKey,omitzero"`
 	Envelope json.RawMessage `json:"envelope"`
 }
 
 func (m message) MarshalJSON() ([]byte, error) {
-	return encodeJSON(messageJSON{m.Spec.Queue, m.Name, m.ETA.UTC(), m.Schedule, m.Spec.MaxAge, m.Spec.Backoff, m.body})
+	return encodeJSON(messageJSON{m.Spec.Queue, m.Name, m.ETA.UTC(), m.Schedule, m.Spec.MaxAge, m.Spec.Backoff, m.Spec.Slot, m.LockKey, m.body})
 }
 
 func (m *message) UnmarshalJSON(b []byte) error {
@@ -162,7 +179,10 @@ func (m *message) UnmarshalJSON(b []byte) error {
 	}
 	*m = message{
 		Spec: Spec{Name: e.Class, Version: e.Version, Queue: j.Queue, Timeout: e.Timeout, MaxAge: j.MaxAge, Backoff: j.Backoff},
-		Name: j.Name, ETA: j.ETA, Schedule: j.Schedule, Envelope: e, body: j.Envelope,
+		Name: j.Name, ETA: j.ETA, Schedule: j.Schedule, LockKey: j.LockKey, Envelope: e, body: j.Envelope,
+	}
+	if j.Slot > 0 {
+		m.Spec.Busy, m.Spec.Slot = BusyCoalesce, j.Slot
 	}
 	return nil
 }

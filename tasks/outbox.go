@@ -107,6 +107,7 @@ func (c *Client) submitCommitted(ctx context.Context, entries []*outboxEntry) {
 // proved all of them. A refusal is recorded in the entity; trouble of the queue
 // only when record is set.
 func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (deleted bool, err error) {
+	c.reslot(ctx, e)
 	var left []message
 	for i, why := range c.createAll(ctx, e.messages) {
 		if why != nil {
@@ -125,6 +126,22 @@ func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (
 		err = errors.Join(err, c.recordRefusal(ctx, e.key, left, err))
 	}
 	return false, err
+}
+
+// reslot moves coalescing tasks whose slot has passed since they were staged: the
+// commit took long, or the sweeper came late.
+func (c *Client) reslot(ctx context.Context, e *outboxEntry) {
+	now := time.Now()
+	for i := range e.messages {
+		m := &e.messages[i]
+		if !m.slotPassed(now) {
+			continue
+		}
+		c.slot(m, now)
+		if err := m.date(now); err != nil {
+			c.log.ErrorContext(ctx, "task in the outbox cannot be dated", "outbox", e.key.Name, "error", err)
+		}
+	}
 }
 
 // refused tells an answer that will not change by itself from trouble.

@@ -158,19 +158,16 @@ func run(ctx context.Context, m Mutation, r *Root) (err error) {
 
 // transaction runs f on root and commits what f left there.
 func (a *App) transaction(ctx context.Context, root *datastore.Key, f func(*Root) error) error {
-	var wake wakeups
 	counted := &tasks.TransactOptions{OnConflict: func(error) { a.stats.conflicts.Add(1) }}
-	err := a.client.Transact(ctx, counted, func(tx *tasks.Tx) (err error) {
+	err := a.client.Transact(ctx, counted, func(tx *tasks.Tx) error {
 		r := a.newRoot(root, tx)
 		if err := f(r); err != nil {
 			return err
 		}
-		wake, err = r.flush()
-		return err
+		return r.flush()
 	})
-	if err != nil {
-		return err
+	if err == nil {
+		a.stats.commits.Add(1)
 	}
-	a.stats.commits.Add(1)
-	return a.committed(ctx, wake)
+	return err
 }

@@ -161,7 +161,7 @@ func (r *Root) Enqueue(f func(*tasks.Tx) error) { r.enqueues = append(r.enqueues
 
 // flush hands everything to the transaction: the writes, and the tasks. Among
 // these are the runs of the shards that new journal entries fall into.
-func (r *Root) flush() (wakeups, error) {
+func (r *Root) flush() error {
 	var puts, deletes []*datastore.Key
 	var props []datastore.PropertyList
 	wake := make(wakeups)
@@ -178,15 +178,15 @@ func (r *Root) flush() (wakeups, error) {
 		}
 	}
 	if _, err := r.tx.PutMulti(puts, props); err != nil {
-		return nil, err
+		return err
 	}
 	if err := r.tx.DeleteMulti(deletes); err != nil {
-		return nil, err
+		return err
 	}
 	for _, enqueue := range r.enqueues {
 		if err := enqueue(r.tx); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return wake, r.app.stage(r.tx, wake)
+	return r.app.stage(r.tx, wake)
 }

@@ -86,8 +86,7 @@ func (a *App) runSend(ctx context.Context, tx *tasks.Tx, l letter) error {
 	} else if err != nil {
 		return err
 	}
-	_, err := r.flush()
-	return err
+	return r.flush()
 }
 
 // checkNames applies the rules of Datastore keys, so that a bad name is refused

@@ -86,21 +86,6 @@ func (a *App) stage(tx *tasks.Tx, w wakeups) error {
 	return nil
 }
 
-// committed sees to the tasks whose slot came before the commit did: by then
-// another commit's task of that slot and name may have run, and have seen
-// nothing of ours.
-func (a *App) committed(ctx context.Context, w wakeups) error {
-	for at := range w {
-		if time.Unix(0, at.slot).After(time.Now()) {
-			continue
-		}
-		if _, err := a.shard.Enqueue(ctx, a.client, shardTask{at.shard}, nil); err != nil {
-			return fmt.Errorf("messages: wake shard %d after a slow commit: %w", at.shard, err)
-		}
-	}
-	return nil
-}
-
 // Wake enqueues a task for each shard that has mutations in the journal.
 // Committed work brings its own tasks; Wake is for when Options.Shards has
 // changed under it.
