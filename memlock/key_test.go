@@ -49,7 +49,7 @@ func FuzzClientOf(f *testing.F) {
 		if got := clientOf(l.owner(id)); got != id {
 			t.Errorf("the client of %q is %q, want %q", l.owner(id), got, id)
 		}
-		if l.owner(id) == l.owner(id) {
+		if first, second := l.owner(id), l.owner(id); first == second {
 			t.Errorf("two owners for %q are one", id)
 		}
 		if got := same.owner(id); got != id {

@@ -66,7 +66,7 @@ func (h *lease) acquire() error {
 	h.acquired = time.Now()
 	h.end = start.Add(h.ttl - h.margin)
 	if !h.acquired.Before(h.end) {
-		h.release()
+		_ = h.release() // the lease is over either way
 		return h.unavailable(fmt.Errorf("the answer took %v, longer than the lease", h.acquired.Sub(start)))
 	}
 	h.ctx, h.cancel = context.WithCancelCause(h.parent)

@@ -167,7 +167,7 @@ func (s *MemcacheStore) redial(err error, left *int) bool {
 		return false
 	}
 	*left--
-	s.client.Close() // closes the idle connections only; its error says nothing
+	_ = s.client.Close() // closes the idle connections only; its error says nothing
 	return true
 }
 

@@ -183,8 +183,6 @@ func (r *recorder) headers() []http.Header {
 	return slices.Clone(r.received)
 }
 
-func (r *recorder) count() int { return len(r.times()) }
-
 func newReader(c net.Conn) *bufio.Reader { return bufio.NewReader(c) }
 
 // dial serves on a real socket and connects the client to it.

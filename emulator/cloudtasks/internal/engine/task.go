@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -118,7 +119,7 @@ func (q *queue) mayCreate(id string, now Micros) error {
 // task returns a live task. A task of a missing queue is missing.
 func (e *Engine) task(queue, id string) (*task, error) {
 	q, err := e.queue(queue)
-	if err == ErrQueueMissing {
+	if errors.Is(err, ErrQueueMissing) {
 		return nil, ErrTaskMissing
 	}
 	if err != nil {
