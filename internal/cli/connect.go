@@ -102,6 +102,7 @@ func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connection
 		URL:            s.WorkerURL,
 		ServiceAccount: s.ServiceAccount,
 		Audience:       s.audience(),
+		SubmitWait:     s.submitWait,
 		Logger:         log,
 	})
 	return c, err

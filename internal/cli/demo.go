@@ -73,7 +73,9 @@ func (c *demoCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err e
 	if err != nil {
 		return err
 	}
-	to := services{WorkerURL: "http://" + listener.Addr().String()}
+	// All of it shares this machine: a burst may take longer to reach the queue than
+	// a sweeper should wait for.
+	to := services{WorkerURL: "http://" + listener.Addr().String(), submitWait: c.Within}
 	to.standsAt(suite.CloudTasksAddr(), suite.DatastoreAddr(), suite.MemcachedAddr())
 	if err := to.complete(ownMachine); err != nil {
 		return err

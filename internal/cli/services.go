@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // services says which Cloud Tasks, Datastore and memcached the worker uses: flags,
@@ -23,6 +24,8 @@ type services struct {
 	CloudTasksHost string   `help:"Cloud Tasks emulator, HOST:PORT." var:"CLOUD_TASKS_EMULATOR_HOST" group:"Services:"`
 	DatastoreHost  string   `help:"Datastore emulator, HOST:PORT." var:"DATASTORE_EMULATOR_HOST" group:"Services:"`
 	Database       string   `help:"Datastore database (default: the project's default database)." var:"DATASTORE_DATABASE" group:"Services:"`
+
+	submitWait time.Duration // see tasks.ClientOptions; 0 is the default
 }
 
 // What the worker calls itself where no cloud says otherwise.

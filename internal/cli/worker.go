@@ -98,6 +98,7 @@ func (c *connections) newApp(spans *exampleFlags, log *slog.Logger) (*messages.A
 	o := &messages.Options{Client: c.client, Cache: c.cache, Logger: log}
 	if spans != nil {
 		o.Slot, o.Timeout, o.Reminder = spans.Slot, spans.Timeout, spans.Reminder
+		o.Parallel = 4 // in a shard, on a machine that also runs the services
 	}
 	return messages.New(o)
 }
