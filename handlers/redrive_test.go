@@ -13,6 +13,7 @@ import (
 
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/tasks"
+	"github.com/latchwork/latchwork/tasks/taskstest"
 )
 
 // A redrive that races a late duplicate: whoever comes first, the work is
@@ -260,6 +261,34 @@ func TestRedriveCountsAnew(t *testing.T) {
 		}
 		if n := len(w.queue.Tasks("work")); n != 3 {
 			t.Errorf("%d tasks", n)
+		}
+	})
+}
+
+// A class is renamed while its tasks are under way: the next hop of one that
+// was enqueued under the old name is understood, whatever made the hop.
+func TestRenamedClassMakesFurtherHops(t *testing.T) {
+	renamed := tasks.NewClass("renamed", &tasks.ClassOptions[string]{Aliases: []string{"work"}})
+	bubble(t, func(t *testing.T, w *world) {
+		verdict := tasks.Snooze(time.Minute)
+		w.serve(nil, renamed.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error {
+			if verdict != nil {
+				return verdict
+			}
+			return bump(tx, s)
+		}))
+		hops := func() []taskstest.Task { return append(w.queue.Tasks("work"), w.queue.Tasks("renamed")...) }
+		w.expect(w.enqueue(work, "a", nil), 0, handlers.OutcomeSnoozed)
+		snoozed := hops()[1]
+		verdict = tasks.Dead(errors.New("hopeless"))
+		w.expect(snoozed, 0, handlers.OutcomeDead)
+		verdict = nil
+		if _, err := handlers.NewDeadLetters(w.client).Redrive(w.Context(), w.dead()[0].Key, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.expect(hops()[2], 0, handlers.OutcomeCommitted)
+		if n := w.count("a"); n != 1 {
+			t.Errorf("%d commits", n)
 		}
 	})
 }

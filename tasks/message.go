@@ -131,7 +131,7 @@ func (c *Client) request(m message) *cloudtaskspb.CreateTaskRequest {
 	if !m.Schedule.IsZero() {
 		task.ScheduleTime = timestamppb.New(m.Schedule)
 	}
-	path := PushPath + m.Spec.Name
+	path := PushPath + m.Envelope.Class // the next hop of a class renamed since keeps the old name
 	headers := map[string]string{"Content-Type": "application/json"}
 	if c.o.Target == TargetAppEngine {
 		r := &cloudtaskspb.AppEngineHttpRequest{HttpMethod: cloudtaskspb.HttpMethod_POST, RelativeUri: path, Headers: headers, Body: m.body}
