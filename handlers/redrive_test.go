@@ -292,3 +292,27 @@ func TestRenamedClassMakesFurtherHops(t *testing.T) {
 		}
 	})
 }
+
+// Dead letters of a coalescing class are tasks of their own: two that are
+// redriven at once don't share a slot's name.
+func TestRedriveOfACoalescingClass(t *testing.T) {
+	class := tasks.NewClass("shard", &tasks.ClassOptions[string]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(s string) string { return "shard/" + s }})
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, class.Handle(func(context.Context, string) error { return tasks.Dead(errors.New("no luck")) }))
+		for _, payload := range []string{"7", "8"} {
+			w.expect(w.enqueue(class, payload, nil), 0, handlers.OutcomeDead)
+		}
+		for _, d := range w.dead() {
+			if _, err := handlers.NewDeadLetters(w.client).Redrive(w.Context(), d.Key, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		redriven := map[string]bool{}
+		for _, task := range w.queue.Tasks("shard")[2:] {
+			redriven[string(task.Envelope.Payload)] = true
+		}
+		if len(redriven) != 2 {
+			t.Errorf("redriven: %v, want both; left in the outbox: %v", redriven, w.outbox())
+		}
+	})
+}

@@ -82,9 +82,10 @@ func (c *Client) slot(m *message, now time.Time) {
 
 // slotPassed tells whether the slot's task may have run by now. Another
 // transaction's task of the same slot and name is then no proof that anybody will
-// see what this one committed. A quarter of a slot is for clocks that differ.
+// see what this one committed. A quarter of a slot is for clocks that differ. A
+// redriven task is in no slot: it has its hop's name.
 func (m *message) slotPassed(now time.Time) bool {
-	return m.Spec.Busy == BusyCoalesce && !m.ETA.After(now.Add(m.Spec.Slot/4))
+	return m.Spec.Busy == BusyCoalesce && m.Envelope.Hop == 0 && !m.ETA.After(now.Add(m.Spec.Slot/4))
 }
 
 // date computes the times of the hop as of now, and its body.
