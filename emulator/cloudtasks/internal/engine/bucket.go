@@ -26,8 +26,11 @@ func (b *bucket) limit(perSecond float64, burst int) {
 	b.burst = int64(max(burst, 1))
 }
 
-// ready returns the Unix nanosecond from which a token is there.
-func (b *bucket) ready() int64 {
+// ready returns the Unix nanosecond from which a token is there. No bucket is
+// more than empty: what a slower rate or a clock since set back would have had to
+// wait for is forgotten.
+func (b *bucket) ready(now int64) int64 {
+	b.full = min(b.full, now+b.burst*b.interval)
 	return b.full - (b.burst-1)*b.interval
 }
 

@@ -74,7 +74,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 		e.setAlarm(q, t.due)
 		return false
 	}
-	if token := q.bucket.ready(); token > wall.UnixNano() {
+	if token := q.bucket.ready(wall.UnixNano()); token > wall.UnixNano() {
 		e.setAlarm(q, Micros((token+999)/1000))
 		return false
 	}

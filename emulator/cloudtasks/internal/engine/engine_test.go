@@ -183,6 +183,30 @@ func TestRateIsKept(t *testing.T) {
 	}
 }
 
+// TestARaisedRateTakesEffectAtOnce: what a slow queue would have had to wait for
+// doesn't hold it back once it is fast, nor does a clock that was set back.
+func TestARaisedRateTakesEffectAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &stub{}
+		e := open(t, s, Options{})
+		slow := settings
+		slow.Rate, slow.Burst = 1.0/3600, 1
+		must[Queue](t)(e.CreateQueue(location+"q", slow, nil))
+		for range 5 {
+			must[Task](t)(e.CreateTask(location+"q", NewTask{}))
+		}
+		synctest.Wait()
+		if n := len(s.deliveries()); n != 1 {
+			t.Fatalf("%d deliveries at one an hour, want 1", n)
+		}
+		must[Queue](t)(e.UpdateQueue(location+"q", func(q *Queue) error { q.Settings = settings; return nil }))
+		time.Sleep(time.Second)
+		if n := len(s.deliveries()); n != 5 {
+			t.Errorf("%d deliveries a second after the rate was raised to 500/s, want 5", n)
+		}
+	})
+}
+
 func TestTasksGoInTheOrderOfTheirTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(stub)

@@ -31,7 +31,7 @@ func TestBucketKeepsItsRate(t *testing.T) {
 			start := 1_000_000 * second
 			got := 0
 			for now := start; ; got++ {
-				now = max(now, b.ready())
+				now = max(now, b.ready(now))
 				if now > start+int64(tt.within) {
 					break
 				}
@@ -47,7 +47,7 @@ func TestBucketKeepsItsRate(t *testing.T) {
 func TestBucketWithoutLimit(t *testing.T) {
 	var b bucket
 	for range 1000 {
-		if b.ready() > 1 {
+		if b.ready(1) > 1 {
 			t.Fatal("an unlimited bucket makes wait")
 		}
 		b.take(1)
