@@ -70,7 +70,7 @@ func (h *lease) acquire() error {
 		return h.unavailable(fmt.Errorf("the answer took %v, longer than the lease", h.acquired.Sub(start)))
 	}
 	h.ctx, h.cancel = context.WithCancelCause(h.parent)
-	h.agenda.add(h, h.every)
+	h.agenda.add(h, min(h.every, h.end.Sub(h.acquired))) // the first tick starts the clock
 	return nil
 }
 

@@ -156,6 +156,24 @@ func TestLeaseClock(t *testing.T) {
 			}))
 		})
 	})
+	t.Run("before the first refresh would be due", func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
+			s := newHooked()
+			s.acquire = func(ctx context.Context, key, owner string, ttl time.Duration) (string, error) {
+				time.Sleep(13 * time.Second)
+				return s.Store.Acquire(ctx, key, owner, ttl)
+			}
+			s.extend = func(context.Context, string, string, time.Duration) (bool, error) { return false, down }
+			start := time.Now()
+			l := memlock.New(s, &memlock.Options{Refresh: 8 * time.Second, Timeout: 15 * time.Second})
+			check(t, l.TryWithLock(t.Context(), "k", "a", func(ctx context.Context) error {
+				if d := untilLost(t, ctx, start); d != lease {
+					t.Errorf("f was told %v after the acquisition began, want %v", d, lease)
+				}
+				return nil
+			}))
+		})
+	})
 	t.Run("memcached hangs", func(t *testing.T) {
 		bubble(t, func(t *testing.T) {
 			e := newEmbedded(t)
