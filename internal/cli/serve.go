@@ -164,13 +164,16 @@ func (w *worker) serve(ctx context.Context, listener net.Listener, grace time.Du
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
-	sweeping := w.sweepInProcess(ctx)
+	sweep, stopSweeping := context.WithCancel(ctx)
+	defer stopSweeping()
+	sweeping := w.sweepInProcess(sweep)
 
 	var failed error
 	select {
 	case failed = <-ended:
 	case <-ctx.Done():
 	}
+	stopSweeping()
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
 	defer cancel()
 	err := w.server.Shutdown(last)
