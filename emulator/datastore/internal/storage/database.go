@@ -19,9 +19,10 @@ type DB struct {
 	buf     []byte
 	gone    deletions
 
-	ids      uint64              // counter of automatic identifiers
-	idsKept  uint64              // how far the journal says that it may have got
-	reserved map[uint64]struct{} // counters that ReserveIDs took out
+	ids       uint64              // counter of automatic identifiers
+	idsKept   uint64              // how far the journal says that it may have got
+	idsSynced journal.Synced      // the record that says so
+	reserved  map[uint64]struct{} // counters that ReserveIDs took out
 }
 
 // Read calls f with the live state, which doesn't change meanwhile. f must not

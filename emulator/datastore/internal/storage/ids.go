@@ -5,6 +5,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/internal/journal"
 )
 
 // Automatic identifiers are scattered over [2^52, 2^53), as production's are:
@@ -31,6 +32,16 @@ const idBlock = 1024
 // AllocateIDs completes the keys in place with identifiers that were never
 // handed out, reserved or used in their kind.
 func (db *DB) AllocateIDs(keys []*pb.Key) error {
+	synced, err := db.allocateIDs(keys)
+	if err != nil {
+		return err
+	}
+	return synced.Wait()
+}
+
+// allocateIDs is AllocateIDs but for the wait. The record to wait for may be one
+// that an earlier call has written for the whole block.
+func (db *DB) allocateIDs(keys []*pb.Key) (journal.Synced, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	view := View{tree: db.tree}
@@ -39,10 +50,11 @@ func (db *DB) AllocateIDs(keys []*pb.Key) error {
 		for {
 			n := db.ids + 1
 			if n > db.idsKept {
-				if _, err := db.store.journal.Append(appendIDs(nil, db.ID, n+idBlock)); err != nil {
-					return err
+				synced, err := db.store.journal.Append(appendIDs(nil, db.ID, n+idBlock))
+				if err != nil {
+					return synced, err
 				}
-				db.idsKept = n + idBlock
+				db.idsKept, db.idsSynced = n+idBlock, synced
 			}
 			db.ids = n
 			if _, taken := db.reserved[n]; taken {
@@ -55,11 +67,19 @@ func (db *DB) AllocateIDs(keys []*pb.Key) error {
 			}
 		}
 	}
-	return nil
+	return db.idsSynced, nil
 }
 
 // ReserveIDs makes sure that AllocateIDs never hands out the identifiers.
 func (db *DB) ReserveIDs(ids []int64) error {
+	synced, err := db.reserveIDs(ids)
+	if err != nil {
+		return err
+	}
+	return synced.Wait()
+}
+
+func (db *DB) reserveIDs(ids []int64) (journal.Synced, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	var reserved []uint64
@@ -69,13 +89,14 @@ func (db *DB) ReserveIDs(ids []int64) error {
 		}
 	}
 	if len(reserved) == 0 {
-		return nil
+		return db.idsSynced, nil // what was handed out needs no more
 	}
-	if _, err := db.store.journal.Append(appendReserved(nil, db.ID, reserved)); err != nil {
-		return err
+	synced, err := db.store.journal.Append(appendReserved(nil, db.ID, reserved))
+	if err != nil {
+		return synced, err
 	}
 	for _, n := range reserved {
 		db.reserved[n] = struct{}{}
 	}
-	return nil
+	return synced, nil
 }

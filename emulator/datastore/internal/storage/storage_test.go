@@ -1,13 +1,18 @@
 package storage
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"testing"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/google/go-cmp/cmp"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 )
@@ -129,6 +134,47 @@ func TestRowsFollowEntities(t *testing.T) {
 			r.Fatalf("after a restart, version %d, was %d; rows (-want +got):\n%s", db.version, last, diff)
 		}
 	})
+}
+
+// TestIdentifiersAreSynced: under fsync=always, what AllocateIDs and ReserveIDs
+// have acknowledged is on stable storage. A journal vouches for what it has
+// synced: it refuses a folder in which that has changed, and cuts off the rest.
+func TestIdentifiersAreSynced(t *testing.T) {
+	for name, f := range map[string]func(*DB) error{
+		"allocate": func(db *DB) error { return db.AllocateIDs([]*pb.Key{entity("", 0).GetKey()}) },
+		"reserve":  func(db *DB) error { return db.ReserveIDs([]int64{scatter(7)}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, lost := t.TempDir(), t.TempDir()
+			s, err := Open(&Options{Dir: dir, Fsync: journal.FsyncAlways})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if err := f(s.DB(ID{Project: "p"})); err != nil {
+				t.Fatal(err)
+			}
+			logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+			if err != nil || len(logs) != 1 {
+				t.Fatalf("logs %q, %v", logs, err)
+			}
+			b, err := os.ReadFile(logs[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[bytes.Index(b, []byte("\x01p\x00"))] ^= 1 // the database's name in the only record
+			if err := os.WriteFile(filepath.Join(lost, filepath.Base(logs[0])), b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Open(&Options{Dir: lost})
+			if err == nil {
+				again.Close()
+			}
+			if !errors.Is(err, journal.ErrDamaged) {
+				t.Errorf("got %v; want an error that the record was synced and has changed", err)
+			}
+		})
+	}
 }
 
 func TestCount(t *testing.T) {
