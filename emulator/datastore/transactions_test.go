@@ -419,6 +419,23 @@ func TestFirstReadMayBeginTheTransaction(t *testing.T) {
 	})
 }
 
+// TestAbortedCommitEndsItsTransaction: clients don't roll back what a commit
+// told them was aborted.
+func TestAbortedCommitEndsItsTransaction(t *testing.T) {
+	isolated(t, nil, func(t *testing.T, a api, e *env) {
+		older, younger := a.begin(nil), a.begin(nil)
+		a.mustGet(older, "T", "a", -1)
+		a.mustGet(younger, "T", "b", -1)
+		waiting := do(func() error { _, err := a.get(t.Context(), older, "T", "b"); return err })
+		wantCode(t, a.commit(t.Context(), younger, put("T", "a", 1)), codes.Aborted)
+		wantCode(t, <-waiting.err, codes.OK)
+		a.mustCommit(older, put("T", "a", 2))
+		if st := e.Stats(); st.OpenTransactions != 0 {
+			t.Errorf("%d transactions are open, want none", st.OpenTransactions)
+		}
+	})
+}
+
 func TestOptimisticCommitsAreValidated(t *testing.T) {
 	change := map[string][]*pb.Mutation{
 		"a key that was read":            {put("T", "a", 2)},

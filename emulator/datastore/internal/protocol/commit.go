@@ -206,6 +206,9 @@ func (c *commit) run(ctx context.Context) (storage.Committed, error) {
 			return done, err
 		}
 	}
+	if c.tx != nil {
+		c.database.tx.Drop(c.tx)
+	}
 	return storage.Committed{}, &transactions.ContentionError{}
 }
 

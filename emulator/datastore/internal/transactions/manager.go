@@ -157,8 +157,8 @@ func (m *Manager) readSnapshot(tx *Tx, read func(storage.View) Footprint) error 
 }
 
 // Commit applies the mutations, in tx or, when it is nil, on their own, and
-// ends tx, whether it succeeds or not; only storage.ErrChanged leaves it open.
-// Wait on the Synced of the result before telling anyone.
+// ends tx, whether it succeeds or not; only storage.ErrChanged, and the end of
+// ctx before its turn, leave it open. Wait on the Synced of the result before telling anyone.
 func (m *Manager) Commit(ctx context.Context, tx *Tx, mutations []storage.Mutation) (storage.Committed, error) {
 	var done storage.Committed
 	r := &request{tx: tx, ctx: ctx, mutations: mutations}
@@ -187,7 +187,11 @@ func (m *Manager) Commit(ctx context.Context, tx *Tx, mutations []storage.Mutati
 		}
 		return err
 	}
-	return done, m.run(r)
+	err := m.run(r)
+	if _, ok := errors.AsType[*ContentionError](err); ok && tx != nil {
+		m.Drop(tx) // aborted while it waited or before: now its client has heard of it
+	}
+	return done, err
 }
 
 // Rollback ends the transaction. Ending one that has ended is no error.
@@ -206,7 +210,8 @@ func (m *Manager) Rollback(id []byte) error {
 	return nil
 }
 
-// Drop ends a transaction that its client never heard of.
+// Drop ends a transaction that its client won't end: one that it never heard of,
+// or that it was told is over.
 func (m *Manager) Drop(tx *Tx) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
