@@ -66,6 +66,10 @@ func TestRefusedCommits(t *testing.T) {
 	for range 101 {
 		deep.Path = append(deep.Path, named("A", "a"))
 	}
+	large := path()
+	for range 5 {
+		large.Path = append(large.Path, named("A", long[:1500]))
+	}
 	for _, c := range []struct {
 		name string
 		m    []*pb.Mutation
@@ -92,6 +96,8 @@ func TestRefusedCommits(t *testing.T) {
 		{"long name", []*pb.Mutation{insert(key("A", long))}, 0, "The key path element name is longer than 1500 bytes."},
 		{"long kind", []*pb.Mutation{insert(key(long, "a"))}, 0, "The kind is longer than 1500 bytes."},
 		{"long path", []*pb.Mutation{insert(deep)}, 0, "Key path is too long. Cannot exceed 100 elements."},
+		{"long key", []*pb.Mutation{insert(large)}, 0, "The key is longer than 6144 bytes."},
+		{"long incomplete key", []*pb.Mutation{insert(path(append(large.Path, &pb.Key_PathElement{Kind: "A"})...))}, 0, "The key is longer than 6144 bytes."},
 		{"long indexed string", []*pb.Mutation{upsert(key("A", "n"), "p", text(long))}, 0, `The value of property "p" is longer than 1500 bytes.`},
 		{"long property name", []*pb.Mutation{upsert(key("A", "n"), long, integer(1))}, 0, "The property.name is longer than 1500 bytes."},
 		{"empty property name", []*pb.Mutation{upsert(key("A", "n"), "", integer(1))}, 0, "The property.name is the empty string."},

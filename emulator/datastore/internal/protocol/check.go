@@ -122,13 +122,12 @@ func (p partition) key(k *pb.Key) (complete bool, err error) {
 			if i < len(k.Path)-1 {
 				return false, incomplete(k)
 			}
-			return false, nil
 		}
 	}
 	if size > maxKey {
 		return false, invalid("The key is longer than %d bytes.", maxKey)
 	}
-	return true, nil
+	return k.Path[len(k.Path)-1].GetIdType() != nil, nil
 }
 
 // completeKey checks k and that it names an entity.
