@@ -38,8 +38,9 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	d.mu.Lock()
 	refuse := d.refuse
 	d.mu.Unlock()
+	refused := &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 	if refuse {
-		return nil, &net.OpError{Op: "dial", Net: network, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+		return nil, refused
 	}
 	var raw net.Conn
 	_, err := d.script.run(ctx, []string{"dial", "dial " + addr}, func() (err error) {
@@ -55,11 +56,16 @@ func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Con
 	c := &conn{Conn: raw, dialer: d, addr: addr}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.refuse { // since then: Cut may have come and gone
+		raw.Close()
+		return nil, refused
+	}
 	d.conns[c] = struct{}{}
 	return c, nil
 }
 
-// Refuse makes every further dial fail with ECONNREFUSED, or ends that.
+// Refuse makes every further dial fail with ECONNREFUSED, those under way
+// included, or ends that.
 func (d *Dialer) Refuse(refuse bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

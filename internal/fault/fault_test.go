@@ -246,6 +246,29 @@ func ask(c net.Conn) error {
 	return err
 }
 
+// TestNoDialEscapesAnOutage: a dial that is under way when the network goes down
+// doesn't come back with a connection.
+func TestNoDialEscapesAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := pipenet.New()
+		echo(t, n, "cache.example:11211")
+		var d *fault.Dialer
+		d = fault.NewDialer(func(ctx context.Context, network, addr string) (net.Conn, error) {
+			c, err := n.DialContext(ctx, network, addr)
+			d.Refuse(true)
+			d.Cut()
+			return c, err
+		}, nil)
+		c, err := d.DialContext(t.Context(), "tcp", "cache.example:11211")
+		if err == nil {
+			c.Close()
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("got %v, want %v", err, syscall.ECONNREFUSED)
+		}
+	})
+}
+
 func TestDialer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := pipenet.New()
