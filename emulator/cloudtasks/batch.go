@@ -23,6 +23,8 @@ const (
 	maxRequestID   = 128
 	maxOperations  = 1000 // that are remembered by their request ids
 
+	maxOperationBytes = 64 << 20 // of these together: answers can carry the bodies of their tasks
+
 	textNoneSucceeded = "None of the requests succeeded, refer to %s.failed_requests for individual error details"
 )
 
@@ -33,6 +35,7 @@ type batches struct {
 	mu    sync.Mutex // held while a request with an id is worked on
 	done  map[string]*longrunningpb.Operation
 	order []string
+	bytes int // of all in done
 }
 
 // once answers a request id that was seen before with the same operation.
@@ -56,12 +59,14 @@ func (b *batches) once(parent, method, id string, f func() (*longrunningpb.Opera
 	if b.done == nil {
 		b.done = make(map[string]*longrunningpb.Operation)
 	}
-	if len(b.order) == maxOperations {
+	b.done[key] = op
+	b.order = append(b.order, key)
+	b.bytes += proto.Size(op)
+	for len(b.order) > maxOperations || b.bytes > maxOperationBytes {
+		b.bytes -= proto.Size(b.done[b.order[0]])
 		delete(b.done, b.order[0])
 		b.order = append(b.order[:0], b.order[1:]...)
 	}
-	b.done[key] = op
-	b.order = append(b.order, key)
 	return op, nil
 }
 
