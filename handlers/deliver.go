@@ -14,7 +14,7 @@ type delivery struct {
 	spec    tasks.Spec
 	handler tasks.Handler
 	call    tasks.Call
-	started bool // the ledger row has a start of this delivery's
+	started bool // the ledger row has a start of this delivery's, or may have
 }
 
 // deliver takes a verified delivery to its outcome. The class must be known

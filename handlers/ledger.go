@@ -133,7 +133,7 @@ func (s *Server) start(ctx context.Context, d *delivery) error {
 	if d.retryCount < d.spec.MaxAttempts || !d.spec.Ledgered() {
 		return nil
 	}
-	err := s.transact(ctx, d, func(tx *tasks.Tx) error {
+	return s.transact(ctx, d, func(tx *tasks.Tx) error {
 		r, err := s.ledger.claim(tx, d)
 		if err != nil {
 			return err
@@ -142,10 +142,9 @@ func (s *Server) start(ctx context.Context, d *delivery) error {
 			return &crashLoopError{r.Starts}
 		}
 		r.Starts++
+		d.started = true // even if the answer to the commit is lost
 		return s.ledger.put(tx, d.envelope, r)
 	})
-	d.started = err == nil
-	return err
 }
 
 // crashLoopError says that deliveries started and never came to an outcome.

@@ -73,6 +73,27 @@ func TestCrashLoop(t *testing.T) {
 	})
 }
 
+// A start whose commit landed while its answer was lost came to an outcome, too.
+func TestLostAnswerToAStartIsNotACrash(t *testing.T) {
+	class := tasks.NewClass("work", &tasks.ClassOptions[string]{MaxAttempts: 2})
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, class.HandleTx(bumper))
+		task := w.enqueue(class, "a", nil)
+		for retry := 2; retry < 6; retry++ {
+			w.rpcs.script(func(method string, n int, call func() error) error {
+				if err := call(); err != nil || method != "Commit" || n > 1 {
+					return err
+				}
+				return status.Error(codes.DeadlineExceeded, "the answer is lost")
+			})
+			w.expect(task, retry, handlers.OutcomeUnavailable)
+			w.wantRow(task, ledgerRow{})
+		}
+		w.rpcs.script(nil)
+		w.expect(task, 6, handlers.OutcomeCommitted)
+	})
+}
+
 // An outage of any length counts nothing, and the task runs when it is over.
 func TestOutageIsNotACrashLoop(t *testing.T) {
 	class := tasks.NewClass("work", &tasks.ClassOptions[string]{MaxAttempts: 2})

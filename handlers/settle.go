@@ -220,6 +220,9 @@ func (s *Server) clearStarts(ctx context.Context, d *delivery) error {
 		return nil
 	}
 	err := s.settle(ctx, d, func(tx *tasks.Tx, r row) error {
+		if r.Starts == 0 {
+			return nil
+		}
 		r.Starts = 0
 		return s.ledger.put(tx, d.envelope, r)
 	})
