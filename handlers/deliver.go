@@ -42,6 +42,10 @@ func (s *Server) deliver(ctx context.Context, p *push) (Outcome, error) {
 // the ledger must learn.
 func (s *Server) execute(ctx context.Context, d *delivery) (Outcome, error) {
 	if !d.envelope.LegTo.IsZero() {
+		// A leg cannot fail, hence not expire; but its outcome can be forgotten.
+		if err := inTime(d.envelope, row{}, time.Now()); err != nil && d.spec.Ledgered() {
+			return s.conclude(ctx, d, err)
+		}
 		return s.move(ctx, d, OutcomeLeg, d.envelope.LegTo)
 	}
 	if err := s.start(ctx, d); err != nil {

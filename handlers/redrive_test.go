@@ -164,6 +164,19 @@ func TestOutcomeUnknown(t *testing.T) {
 	})
 }
 
+// A leg that comes so late proves nothing either: its next hop may have run.
+func TestOutcomeOfALegUnknown(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, work.HandleTx(bumper))
+		leg := w.enqueue(work, "a", &tasks.EnqueueOptions{Delay: 50 * 24 * time.Hour})
+		sleep(32*24*time.Hour - 30*time.Minute)
+		w.expect(leg, 0, handlers.OutcomeDead)
+		if d := w.dead(); len(d) != 1 || !d[0].Unknown {
+			t.Errorf("dead letters %+v", d)
+		}
+	})
+}
+
 // A dead letter that outlives its ledger row can be redriven only by someone
 // who accepts a repetition.
 func TestRedriveAfterTheLedgerForgot(t *testing.T) {
