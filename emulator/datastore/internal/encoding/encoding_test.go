@@ -251,3 +251,24 @@ func TestRows(t *testing.T) {
 		t.Errorf("%d index entries were accepted", len(long))
 	}
 }
+
+// TestIndexEntriesAreBoundedInBytes: each carries the property's name and the
+// whole key, so that a small entity could ask for any amount of memory.
+func TestIndexEntriesAreBoundedInBytes(t *testing.T) {
+	long := strings.Repeat("x", 1500)
+	var values []*pb.Value
+	for i := range MaxIndexEntries {
+		values = append(values, value(i))
+	}
+	many := &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: values}}}
+	for name, fits := range map[string]bool{"p": true, long: false} {
+		rows, err := Rows(&pb.Entity{Key: path("K", "name"), Properties: map[string]*pb.Value{name: many}})
+		bytes := 0
+		for _, row := range rows {
+			bytes += len(row)
+		}
+		if fits != (err == nil) || bytes > MaxIndexBytes {
+			t.Errorf("a property name of %d bytes: %d bytes of index entries, %v; accepted should be %v", len(name), bytes, err, fits)
+		}
+	}
+}

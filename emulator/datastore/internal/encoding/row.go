@@ -8,8 +8,12 @@ import (
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 )
 
-// MaxIndexEntries bounds the rows of one entity, as Datastore does.
-const MaxIndexEntries = 20000
+// MaxIndexEntries and MaxIndexBytes bound the rows of one entity: Datastore has
+// the first limit, Firestore, on which it runs, the second one too.
+const (
+	MaxIndexEntries = 20000
+	MaxIndexBytes   = 8 << 20
+)
 
 const (
 	rowEntity   = 'E'
@@ -127,6 +131,9 @@ func (c *collector) property(name string, v *pb.Value) error {
 	c.end()
 	if len(c.ends)-2 > MaxIndexEntries {
 		return fmt.Errorf("an entity has at most %d index entries; property %q exceeds that", MaxIndexEntries, name)
+	}
+	if len(c.buf) > MaxIndexBytes {
+		return fmt.Errorf("the index entries of an entity have at most %d bytes; property %q exceeds that", MaxIndexBytes, name)
 	}
 	return nil
 }
