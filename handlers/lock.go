@@ -22,6 +22,8 @@ func (s *Server) underLock(ctx context.Context, d *delivery, f func(context.Cont
 	switch {
 	case ran:
 		return o, err
+	case errors.Is(lockErr, memlock.ErrUnavailable) && ctx.Err() != nil: // which says nothing about memcached
+		return s.conclude(ctx, d, &handlerError{lockErr, context.Cause(ctx)})
 	case errors.Is(lockErr, memlock.ErrUnavailable) && s.o.LockOutage == RefuseWithoutLock:
 		return OutcomeLockDown, lockErr
 	case errors.Is(lockErr, memlock.ErrUnavailable):
@@ -29,7 +31,7 @@ func (s *Server) underLock(ctx context.Context, d *delivery, f func(context.Cont
 		return f(ctx)
 	case errors.Is(lockErr, memlock.ErrFailedToLock):
 		return s.busy(ctx, d)
-	default: // an invalid key, or ctx has ended
+	default: // an invalid key
 		return s.conclude(ctx, d, &handlerError{lockErr, context.Cause(ctx)})
 	}
 }

@@ -281,3 +281,21 @@ func TestBusyCoalesceRunEarly(t *testing.T) {
 		<-answer
 	})
 }
+
+// A delivery whose context ends before it has the lock says nothing about
+// memcached: it neither runs without the lock nor slows the queue down.
+func TestContextEndsBeforeTheLock(t *testing.T) {
+	shard := tasks.NewClass("shard", &tasks.ClassOptions[string]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(s string) string { return s }})
+	for name, o := range map[string]*handlers.Options{"proceed": {}, "refuse": {LockOutage: handlers.RefuseWithoutLock}} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T, w *world) {
+				w.serve(o, shard.Handle(func(context.Context, string) error { t.Error("the handler ran"); return nil }))
+				ctx, cancel := context.WithCancel(w.Context())
+				cancel()
+				if status := w.pushTo(w.server, ctx, w.enqueue(shard, "a", nil), 0); status != 500 || w.last().Outcome != handlers.OutcomeInterrupted {
+					t.Errorf("%v, %d", w.last().Outcome, status)
+				}
+			})
+		})
+	}
+}
