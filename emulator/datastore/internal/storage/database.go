@@ -110,7 +110,7 @@ func (db *DB) apply(m *Mutation, version int64) (updates int) {
 	var existed bool
 	if m.Entity != nil {
 		rows = m.Entity.rows
-		before, existed = db.tree.Set(Row{Key: m.Key, Entity: m.Entity})
+		before, existed = db.tree.Set(Row{Key: rows[0], Entity: m.Entity}) // not m.Key, which has memory of its own
 		updates++
 	} else if before, existed = db.tree.Delete(Row{Key: m.Key}); existed {
 		db.gone.add(m.Key, version)

@@ -62,8 +62,8 @@ func build(e *pb.Entity, size int, appendBody func([]byte) ([]byte, error)) (*En
 	if err != nil {
 		return nil, err
 	}
-	const times = 1 + 10 + 2*(2+1+10+1+5)
-	wire := make([]byte, 0, 1+5+size+times)
+	const times = 1 + 8 + 2*(2+1+5+1+5) // for a thousand years; then append makes room
+	wire := make([]byte, 0, 1+protowire.SizeBytes(size)+times)
 	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size))
 	body := len(wire)
