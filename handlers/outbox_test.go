@@ -142,6 +142,31 @@ func TestRefusedTaskIsNeverDropped(t *testing.T) {
 	})
 }
 
+// What a class with a short MaxAge has in the outbox gets all of it from the
+// sweeper, however short the wait was in hours.
+func TestSweptTaskOfAShortMaxAgeIsRedated(t *testing.T) {
+	class := tasks.NewClass("work", &tasks.ClassOptions[string]{MaxAge: 2 * time.Minute})
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, class.HandleTx(bumper))
+		w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return status.Error(codes.Unavailable, "outage") }
+		err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
+			_, err := class.EnqueueTx(tx, "a", nil)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sleep(10 * time.Minute)
+		w.queue.Refuse = nil
+		if r, err := w.server.Sweep(w.Context()); err != nil || r.Submitted != 1 {
+			t.Fatalf("sweep: %+v, %v", r, err)
+		}
+		if left := time.Until(w.task("work", 0).Envelope.NotAfter); left < 2*time.Minute-time.Second {
+			t.Errorf("NotAfter in %v, want the class's MaxAge", left)
+		}
+	})
+}
+
 func TestDuplicateNamedEnqueueInTransactions(t *testing.T) {
 	bubble(t, func(t *testing.T, w *world) {
 		w.serve(nil, work.HandleTx(bumper))

@@ -12,10 +12,6 @@ import (
 	"google.golang.org/api/iterator"
 )
 
-// redateAfter is how long a task may have waited in the outbox before it is
-// given new times: its MaxAge counts from when the queue has it.
-const redateAfter = time.Hour
-
 const sweepers = 4 // outbox entities at once in one sweep
 
 // SweepReport counts what a sweep of the outbox did.
@@ -155,11 +151,9 @@ func (c *Client) sweepEntry(ctx context.Context, key *datastore.Key) (r SweepRep
 	case now.Before(e.entity.NextTry):
 		return r
 	}
-	for i := range e.messages {
-		if m := &e.messages[i]; now.Sub(m.Envelope.HopAt) > redateAfter {
-			if err := m.date(now); err != nil {
-				c.log.ErrorContext(ctx, "task in the outbox cannot be dated", "outbox", key.Name, "error", err)
-			}
+	for i := range e.messages { // their MaxAge counts from when the queue has them
+		if err := e.messages[i].date(now); err != nil {
+			c.log.ErrorContext(ctx, "task in the outbox cannot be dated", "outbox", key.Name, "error", err)
 		}
 	}
 	r.Pending = 1
