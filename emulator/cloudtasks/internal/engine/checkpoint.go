@@ -79,23 +79,27 @@ func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue, records
 	}
 	for _, q := range queues {
 		e.mu.Lock()
-		q.named.prune(e.now())
-		q.anonymous.prune(e.now())
-		named, anonymous := slices.Collect(q.named.all()), slices.Collect(q.anonymous.all())
 		desc := q.Queue
 		e.mu.Unlock()
 		records = append(records, appendQueue(nil, &desc))
-		for ts := range slices.Chunk(named, chunk) {
-			records = append(records, appendTombstones(nil, desc.Name, true, ts))
-		}
-		for ts := range slices.Chunk(anonymous, chunk) {
-			records = append(records, appendTombstones(nil, desc.Name, false, ts))
-		}
 		for next, more := "", true; more; {
 			if err := flush(); err != nil {
 				return size, err
 			}
 			next, more = e.encodeTasks(q, next, &records)
+		}
+		// The tombstones come after the tasks: a purge, whose record names none,
+		// may have taken tasks before their turn.
+		e.mu.Lock()
+		q.named.prune(e.now())
+		q.anonymous.prune(e.now())
+		named, anonymous := slices.Collect(q.named.all()), slices.Collect(q.anonymous.all())
+		e.mu.Unlock()
+		for ts := range slices.Chunk(named, chunk) {
+			records = append(records, appendTombstones(nil, desc.Name, true, ts))
+		}
+		for ts := range slices.Chunk(anonymous, chunk) {
+			records = append(records, appendTombstones(nil, desc.Name, false, ts))
 		}
 	}
 	return size, flush()

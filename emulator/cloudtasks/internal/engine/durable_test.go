@@ -261,6 +261,57 @@ func TestEveryChangeMayStartACheckpoint(t *testing.T) {
 }
 
 // A journal that can't be written fails the callers, and changes nothing.
+// TestPurgeDuringACheckpoint: a purge names no tasks in the journal, so those
+// that it takes from a checkpoint under way must be in it as tombstones.
+func TestPurgeDuringACheckpoint(t *testing.T) {
+	dir, q := t.TempDir(), location+"q"
+	s := &stub{}
+	e := open(t, s, Options{Dir: dir, Fsync: "never"})
+	must[Queue](t)(e.CreateQueue(q, settings, nil))
+	must[Queue](t)(e.PauseQueue(q))
+	const n = 20_000
+	for i := range n {
+		must[Task](t)(e.CreateTask(q, NewTask{ID: fmt.Sprint(i), Spec: make([]byte, 200)}))
+	}
+	e.mu.Lock()
+	e.check.least = 1
+	e.mu.Unlock()
+	must[Queue](t)(e.PauseQueue(q)) // starts the checkpoint
+	for written := int64(0); written == 0; {
+		parts, err := filepath.Glob(filepath.Join(dir, "*.part"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range parts {
+			if info, err := os.Stat(part); err == nil {
+				written = info.Size()
+			}
+		}
+	}
+	e.mu.Lock()
+	e.check.least = 0
+	e.mu.Unlock()
+	must[Queue](t)(e.PurgeQueue(q))
+	for writing := true; writing; time.Sleep(time.Millisecond) {
+		e.mu.Lock()
+		writing = e.check.writing
+		e.mu.Unlock()
+	}
+	if err := e.Close(); err != nil {
+		t.Fatal(err)
+	}
+	e = open(t, s, Options{Dir: dir, Fsync: "never"})
+	free := 0
+	for i := range n {
+		if _, err := e.CreateTask(q, NewTask{ID: fmt.Sprint(i)}); !errors.Is(err, ErrTaskTombstoned) {
+			free++
+		}
+	}
+	if free > 0 {
+		t.Errorf("%d names of %d purged tasks are free", free, n)
+	}
+}
+
 func TestJournalFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
