@@ -277,7 +277,12 @@ func TestPurgeDuringACheckpoint(t *testing.T) {
 	e.check.least = 1
 	e.mu.Unlock()
 	must[Queue](t)(e.PauseQueue(q)) // starts the checkpoint
-	for written := int64(0); written == 0; {
+	writing := func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return e.check.writing
+	}
+	for written := int64(0); written == 0 && writing(); {
 		parts, err := filepath.Glob(filepath.Join(dir, "*.part"))
 		if err != nil {
 			t.Fatal(err)
@@ -292,10 +297,8 @@ func TestPurgeDuringACheckpoint(t *testing.T) {
 	e.check.least = 0
 	e.mu.Unlock()
 	must[Queue](t)(e.PurgeQueue(q))
-	for writing := true; writing; time.Sleep(time.Millisecond) {
-		e.mu.Lock()
-		writing = e.check.writing
-		e.mu.Unlock()
+	for writing() {
+		time.Sleep(time.Millisecond)
 	}
 	if err := e.Close(); err != nil {
 		t.Fatal(err)

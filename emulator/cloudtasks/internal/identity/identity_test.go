@@ -63,3 +63,16 @@ func TestCacheIsBounded(t *testing.T) {
 		t.Error("the newest token isn't among them")
 	}
 }
+
+// TestLongTokensAreNotKept: an audience may be as long as a task.
+func TestLongTokensAreNotKept(t *testing.T) {
+	tokens := New("")
+	for _, audience := range []string{"https://worker.example/", strings.Repeat("x", 1<<20)} {
+		if _, err := tokens.OIDC("a@example.com", audience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(tokens.cached); n != 1 {
+		t.Errorf("%d tokens are kept, want the short one", n)
+	}
+}
