@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -164,6 +165,50 @@ func TestSweptTaskOfAShortMaxAgeIsRedated(t *testing.T) {
 		if left := time.Until(w.task("work", 0).Envelope.NotAfter); left < 2*time.Minute-time.Second {
 			t.Errorf("NotAfter in %v, want the class's MaxAge", left)
 		}
+	})
+}
+
+// A task that only just fits is a task to its end: through the outbox with other
+// times, a leg, a snooze with failures, and a redrive.
+func TestLargestTaskMakesFurtherHops(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		sleep(time.Until(time.Now().Truncate(time.Second).Add(time.Second))) // times are short: others are longer
+		verdict := errors.New("no luck")
+		w.serve(nil, work.HandleTx(func(ctx context.Context, tx *tasks.Tx, s string) error { return verdict }))
+		empty := w.enqueue(work, "", nil)
+		room := tasks.MaxEnvelopeBytes - len(empty.Request.GetTask().GetHttpRequest().GetBody())
+		largest := strings.Repeat("a", room)
+		if _, err := work.Enqueue(w.Context(), w.client, largest+"a", nil); err == nil {
+			t.Fatal("a byte more is accepted")
+		}
+
+		w.queue.Refuse = func(*cloudtaskspb.CreateTaskRequest) error { return status.Error(codes.Unavailable, "outage") }
+		err := w.client.RunInTransaction(w.Context(), func(tx *tasks.Tx) error {
+			_, err := work.EnqueueTx(tx, largest, nil)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sleep(10*time.Minute + 123*time.Millisecond)
+		w.queue.Refuse = nil
+		if r, err := w.server.Sweep(w.Context()); err != nil || r.Submitted != 1 {
+			t.Fatalf("sweep: %+v, %v", r, err)
+		}
+		task := w.task("work", 1)
+		w.expect(task, 0, handlers.OutcomeFailed)
+		verdict = tasks.Snooze(25 * 24 * time.Hour)
+		w.expect(task, 1, handlers.OutcomeSnoozed)
+		leg := w.task("work", 2)
+		sleep(time.Until(leg.Due))
+		w.expect(leg, 0, handlers.OutcomeLeg)
+		verdict = tasks.Dead(errors.New("hopeless"))
+		w.expect(w.task("work", 3), 0, handlers.OutcomeDead)
+		if _, err := handlers.NewDeadLetters(w.client).Redrive(w.Context(), w.dead()[0].Key, nil); err != nil {
+			t.Fatal(err)
+		}
+		verdict = nil
+		w.expect(w.task("work", 4), 0, handlers.OutcomeCommitted)
 	})
 }
 

@@ -71,17 +71,25 @@ func (e Envelope) Encode() ([]byte, error) {
 	if err != nil {
 		return nil, &RuleError{"class " + e.Class + ": payload", clip(string(e.Payload)), "must be JSON: " + err.Error()}
 	}
-	if len(b) > MaxEnvelopeBytes {
-		return nil, &RuleError{"class " + e.Class + ": encoded task", fmt.Sprintf("%d bytes", len(b)),
-			fmt.Sprintf("must be at most %d bytes; keep large data elsewhere and send its key", MaxEnvelopeBytes)}
+	if err := checkSize(e.Class, b, hopBytes); err != nil {
+		return nil, err
 	}
 	return b, nil
 }
 
+// checkSize tells the bound of an enqueue, whatever later hops may add.
+func checkSize(class string, body []byte, more int) error {
+	if len(body) <= MaxEnvelopeBytes+more {
+		return nil
+	}
+	return &RuleError{"class " + class + ": encoded task", fmt.Sprintf("%d bytes", len(body)),
+		fmt.Sprintf("must be at most %d bytes; keep large data elsewhere and send its key", MaxEnvelopeBytes)}
+}
+
 // DecodeEnvelope reads a body. Fields that it does not know are ignored.
 func DecodeEnvelope(body []byte) (Envelope, error) {
-	if len(body) > MaxEnvelopeBytes {
-		return Envelope{}, &RuleError{"task body", fmt.Sprintf("%d bytes", len(body)), fmt.Sprintf("must be at most %d bytes", MaxEnvelopeBytes)}
+	if most := MaxEnvelopeBytes + hopBytes; len(body) > most {
+		return Envelope{}, &RuleError{"task body", fmt.Sprintf("%d bytes", len(body)), fmt.Sprintf("must be at most %d bytes", most)}
 	}
 	var j envelopeJSON
 	if err := decodeJSON(body, &j); err != nil {

@@ -81,7 +81,7 @@ func TestDecodeEnvelopeRefuses(t *testing.T) {
 		{"timeout overflow", "24 h", edit(`"timeoutMs":90000`, `"timeoutMs":9223372036854775807`)},
 		{"failures", "0 to 1e9", edit(`"failures":4`, `"failures":-4`)},
 		{"trace", "W3C", edit("-01\"", "\"")},
-		{"huge", "at most", bytes.Repeat([]byte(" "), MaxEnvelopeBytes+1)},
+		{"huge", "at most", bytes.Repeat([]byte(" "), MaxEnvelopeBytes+hopBytes+1)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,11 +141,11 @@ func TestEnvelopeSizeLimit(t *testing.T) {
 	e := goldenEnvelope()
 	e.Payload = json.RawMessage(`""`)
 	small, _ := e.Encode()
-	room := MaxEnvelopeBytes - len(small)
+	room := MaxEnvelopeBytes + hopBytes - len(small)
 	// HTML escapes would multiply these bytes by six.
 	e.Payload = json.RawMessage(`"` + strings.Repeat("<", room) + `"`)
 	body, err := e.Encode()
-	if err != nil || len(body) != MaxEnvelopeBytes {
+	if err != nil || len(body) != MaxEnvelopeBytes+hopBytes {
 		t.Fatalf("Encode at the limit: %d bytes, %v", len(body), err)
 	}
 	e.Payload = json.RawMessage(`"` + strings.Repeat("<", room+1) + `"`)

@@ -66,7 +66,10 @@ func (c *Client) newMessage(ctx context.Context, s Spec, payload json.RawMessage
 	case o.Name != "":
 		m.Name = callerName(c.o.Namespace, s.Name, o.Name)
 	}
-	return m, m.date(now)
+	if err := m.date(now); err != nil {
+		return message{}, err
+	}
+	return m, checkSize(s.Name, m.body, 0)
 }
 
 // slot gives the task of a coalescing class its slot and name, for work that is
@@ -88,11 +91,17 @@ func (m *message) slotPassed(now time.Time) bool {
 	return m.Spec.Busy == BusyCoalesce && m.Envelope.Hop == 0 && !m.ETA.After(now.Add(m.Spec.Slot/4))
 }
 
-// date computes the times of the hop as of now, and its body.
-func (m *message) date(now time.Time) (err error) {
-	m.Schedule = m.Envelope.date(now, m.ETA, m.Spec)
-	m.body, err = m.Envelope.Encode()
-	return err
+// date computes the times of the hop as of now, and its body. After an error the
+// message is as it was.
+func (m *message) date(now time.Time) error {
+	e := m.Envelope
+	schedule := e.date(now, m.ETA, m.Spec)
+	body, err := e.Encode()
+	if err != nil {
+		return err
+	}
+	m.Envelope, m.Schedule, m.body = e, schedule, body
+	return nil
 }
 
 // follow is the message for the next hop of an execution, due at eta.

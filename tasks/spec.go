@@ -11,8 +11,12 @@ import (
 
 // Limits that hold for every class.
 const (
-	// MaxEnvelopeBytes bounds an encoded task, payload included.
+	// MaxEnvelopeBytes bounds an encoded task, payload included, when it is
+	// enqueued.
 	MaxEnvelopeBytes = 900 << 10
+
+	// hopBytes is what later hops and dates may add to it.
+	hopBytes = 256
 
 	maxTimeout   = 24 * time.Hour
 	maxTxTimeout = 240 * time.Second // transactions die at 270 s
