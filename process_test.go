@@ -1,9 +1,16 @@
 package main
 
 import (
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
+
+	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
+	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+
+	"github.com/latchwork/latchwork/tasks"
 )
 
 // A taken port is an error that names the port and the flag, and nothing is left
@@ -94,6 +101,7 @@ func TestServe(t *testing.T) {
 		{"no.such.class", `null`, `no class "no.such.class"; there are: messages.`},
 		{"messages.notify", `"text"`, "cannot unmarshal string"},
 		{"messages.notify", `{"recipient":1}`, "cannot unmarshal number"},
+		{"messages.notify", `{"recipent":"x"}`, `unknown field "recipent"`},
 	} {
 		if _, stderr, err := runToEnd(t, env, "enqueue", bad.class, bad.payload); err == nil || !strings.Contains(stderr, bad.want) {
 			t.Errorf("enqueue %s %s: %v, %q does not say %q", bad.class, bad.payload, err, stderr, bad.want)
@@ -115,7 +123,8 @@ func TestServe(t *testing.T) {
 		}
 	}
 
-	stdout, stderr, err = runToEnd(t, env, "dead", "list")
+	// The lines that the emulator prints are all that a client command needs.
+	stdout, stderr, err = runToEnd(t, env[:3], "dead", "list")
 	if err != nil || !strings.HasPrefix(stdout, "KEY") {
 		t.Errorf("dead list: %v\n%s%s", err, stdout, stderr)
 	}
@@ -131,6 +140,36 @@ func TestServe(t *testing.T) {
 	stdout, _, err = runToEnd(t, env, "enqueue", "--name", "once", "messages.notify", `{"recipient":"x","message":"x/y"}`)
 	if err != nil || !strings.HasPrefix(stdout, "duplicate") {
 		t.Errorf("after a restart the name is forgotten: %v\n%s", err, stdout)
+	}
+}
+
+// App Engine tasks reach the address that the flag gives their service.
+func TestAppEngineFlag(t *testing.T) {
+	pushed := make(chan *http.Request, 1)
+	service := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { pushed <- r }))
+	defer service.Close()
+	p := start(t, nil, "emulator", "--ephemeral", "--console-addr", "off", "--cloud-tasks-addr", "127.0.0.1:0", "--datastore-addr", "127.0.0.1:0",
+		"--memcached-addr", "127.0.0.1:0", "--app-engine", "default="+strings.TrimPrefix(service.URL, "http://"))
+	_, host, _ := strings.Cut(p.expect(t, "export CLOUD_TASKS_EMULATOR_HOST="), "=")
+
+	client, err := cloudtasks.NewClient(t.Context(), tasks.EmulatorOptions(host)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	const parent = "projects/p/locations/l"
+	queue, err := client.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: parent, Queue: &cloudtaskspb.Queue{Name: parent + "/queues/q"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = client.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: queue.GetName(), Task: &cloudtaskspb.Task{
+		MessageType: &cloudtaskspb.Task_AppEngineHttpRequest{AppEngineHttpRequest: &cloudtaskspb.AppEngineHttpRequest{RelativeUri: "/work"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := <-pushed; r.URL.Path != "/work" || r.Header.Get("X-Appengine-Queuename") != "q" {
+		t.Errorf("pushed to %s with queue %q", r.URL.Path, r.Header.Get("X-Appengine-Queuename"))
 	}
 }
 

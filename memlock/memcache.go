@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -81,9 +82,9 @@ func NewMemcacheStore(c *memcache.Client, o *MemcacheOptions) *MemcacheStore {
 // NewMemcacheClient returns a client of the given servers ("host:port", or the
 // path of a Unix socket) that suits locks: as many idle connections as a
 // MemcacheStore has operations in flight. Unlike memcache.New it reports a
-// server whose name cannot be resolved, and an empty list.
+// server whose name cannot be resolved, an empty one, and an empty list.
 func NewMemcacheClient(servers ...string) (*memcache.Client, error) {
-	if len(servers) == 0 {
+	if len(servers) == 0 || slices.Contains(servers, "") {
 		return nil, fmt.Errorf("memlock: %w", memcache.ErrNoServers)
 	}
 	list := new(memcache.ServerList)

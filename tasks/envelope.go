@@ -198,8 +198,16 @@ func encodeJSON(v any) ([]byte, error) {
 }
 
 // decodeJSON reads exactly one value, numbers exact.
-func decodeJSON(b []byte, v any) error {
+func decodeJSON(b []byte, v any) error { return decode(json.NewDecoder(bytes.NewReader(b)), v) }
+
+// decodeStrictly also refuses fields that v doesn't have.
+func decodeStrictly(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	return decode(d, v)
+}
+
+func decode(d *json.Decoder, v any) error {
 	d.UseNumber()
 	if err := d.Decode(v); err != nil {
 		return err

@@ -21,7 +21,7 @@ const (
 type Handler struct {
 	spec Spec
 	kind Kind
-	bind func(json.RawMessage) (Call, error)
+	bind func(payload json.RawMessage, decode func([]byte, any) error) (Call, error)
 }
 
 // Call is a handler bound to one payload. Of the three functions the one of
@@ -65,9 +65,9 @@ func handler[P any](c Class[P], kind Kind, missing bool, set func(P, *Call)) Han
 	if kind != KindHandle && !spec.Ledgered() {
 		spec.err = errors.Join(spec.err, &RuleError{what + "Busy", "BusyCoalesce", "needs Handle: coalescing classes write no ledger row"})
 	}
-	return Handler{spec, kind, func(payload json.RawMessage) (Call, error) {
+	return Handler{spec, kind, func(payload json.RawMessage, decode func([]byte, any) error) (Call, error) {
 		var p P
-		if err := decodeJSON(payload, &p); err != nil {
+		if err := decode(payload, &p); err != nil {
 			return Call{}, &RuleError{what + "payload", clip(string(payload)), fmt.Sprintf("must decode as %T: %v", p, err)}
 		}
 		var call Call
@@ -100,12 +100,17 @@ func (h Handler) Bind(payload json.RawMessage) (Call, error) {
 	if err := h.Spec().Err(); err != nil {
 		return Call{}, err
 	}
-	return h.bind(payload)
+	return h.bind(payload, decodeJSON)
 }
 
-// Enqueue creates a task from JSON, which must decode as the class's payload.
+// Enqueue creates a task from JSON, which must decode as the class's payload. It
+// comes from people: a field that the payload doesn't have is refused, where a
+// delivery leaves it to newer versions.
 func (h Handler) Enqueue(ctx context.Context, client *Client, payload json.RawMessage, o *EnqueueOptions) (Receipt, error) {
-	call, err := h.Bind(payload)
+	if err := h.Spec().Err(); err != nil {
+		return Receipt{}, err
+	}
+	call, err := h.bind(payload, decodeStrictly)
 	if err != nil {
 		return Receipt{}, err
 	}

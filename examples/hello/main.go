@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
@@ -71,7 +72,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	cache, err := memlock.NewMemcacheClient(os.Getenv("MEMCACHE_ADDRS"))
+	cache, err := memlock.NewMemcacheClient(strings.Split(os.Getenv("MEMCACHE_ADDRS"), ",")...)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -40,10 +41,12 @@ func (s *services) withConnections(ctx context.Context, env Env, log *slog.Logge
 	p := platformFrom(env.Getenv)
 	if s.embedded(p) {
 		s.standsAt(defaultCloudTasksAddr, defaultDatastoreAddr, defaultMemcachedAddr)
-		s.WorkerURL = "http://" + defaultWorkerAddr
 	}
 	if err := s.complete(p); err != nil {
 		return err
+	}
+	if s.CloudTasksHost != "" { // `serve` on this machine, unless told otherwise
+		s.WorkerURL = cmp.Or(s.WorkerURL, "http://"+defaultWorkerAddr)
 	}
 	if err := s.reachable(ctx); err != nil {
 		return err

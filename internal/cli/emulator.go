@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
+	"net"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator"
@@ -30,6 +32,8 @@ type standIns struct {
 	Indexes   string `type:"existingfile" help:"index.yaml. Accepted, but not read yet." var:"LATCHWORK_INDEXES" group:"Emulators:"`
 	IndexMode string `default:"autogen" enum:"autogen,require,off" help:"What a query without its composite index gets: autogen, require or off. Accepted, but all three answer every query yet." var:"LATCHWORK_INDEX_MODE" group:"Emulators:"`
 
+	AppEngine map[string]string `help:"Addresses of App Engine services for App Engine tasks: SERVICE=HOST:PORT, 'default' for the default service and for those not named." var:"LATCHWORK_APP_ENGINE" placeholder:"SERVICE=HOST:PORT" group:"Emulators:"`
+
 	Unlimited      bool     `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
 	ChaosDuplicate float64  `help:"Probability, 0 to 1, that a task is delivered twice." var:"LATCHWORK_CHAOS_DUPLICATE" group:"Emulators:"`
 	Seed           uint64   `help:"Seed of the chaos; 0 picks one and logs it." var:"LATCHWORK_SEED" group:"Emulators:"`
@@ -44,7 +48,22 @@ func (f *standIns) validate() error {
 	if f.DatastoreTransactionIdle <= 0 {
 		return usageError{fmt.Errorf("--datastore-transaction-idle=%v: must be positive", f.DatastoreTransactionIdle)}
 	}
+	for service, addr := range f.AppEngine {
+		if _, _, err := net.SplitHostPort(addr); err != nil {
+			return usageError{fmt.Errorf("--app-engine %s=%s: want SERVICE=HOST:PORT: %w", service, addr, err)}
+		}
+	}
 	return nil
+}
+
+// appEngine is what the queue wants to know: the default service has no name.
+func (f *standIns) appEngine() map[string]string {
+	addrs := maps.Clone(f.AppEngine)
+	if addr, ok := addrs["default"]; ok {
+		delete(addrs, "default")
+		addrs[""] = addr
+	}
+	return addrs
 }
 
 // start runs the three servers and the console; they are ready when it returns.
@@ -61,7 +80,7 @@ func (f *standIns) start(ctx context.Context, log *slog.Logger) (*emulator.Suite
 		AllowRemote:    f.AllowRemote,
 		Logger:         log,
 		Datastore:      &datastore.Options{Concurrency: f.DatastoreConcurrency, TransactionIdle: f.DatastoreTransactionIdle},
-		CloudTasks:     &cloudtasks.Options{Unlimited: f.Unlimited, ChaosDuplicate: f.ChaosDuplicate, Seed: f.Seed},
+		CloudTasks:     &cloudtasks.Options{AppEngine: f.appEngine(), Unlimited: f.Unlimited, ChaosDuplicate: f.ChaosDuplicate, Seed: f.Seed},
 	}
 	if f.ConsoleAddr != "off" {
 		o.ConsoleAddr = f.ConsoleAddr

@@ -79,9 +79,9 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 		}
 	}
 	c.announce(env.Stdout, suite)
-	if embedded && c.Welcome {
-		if err := w.welcome(ctx); err != nil {
-			return fmt.Errorf("send the message of the start (--no-welcome leaves it out): %w", err)
+	if embedded {
+		if err := w.welcome(ctx, c.Welcome); err != nil {
+			return err
 		}
 	}
 	return w.serve(ctx, listener, c.Grace)
@@ -141,16 +141,15 @@ func requestTimeoutFrom(getenv func(string) string) (time.Duration, error) {
 	return time.Duration(seconds) * time.Second, nil
 }
 
-// deliveryLog prints one line a delivery, for people who watch.
+// deliveryLog prints one line for each delivery that is finished, for people who
+// watch. What went wrong is in the log.
 type deliveryLog struct{ out io.Writer }
 
 // Delivered prints e.
 func (l deliveryLog) Delivered(e handlers.Event) {
-	line := fmt.Sprintf("%s  %-20s %-14s %d  %v", time.Now().Format("15:04:05.000"), e.Class, e.Outcome, e.Status, e.Took.Round(100*time.Microsecond))
-	if e.Err != nil {
-		line += "  " + oneLine(e.Err.Error(), 120)
+	if e.Status == http.StatusOK {
+		fmt.Fprintf(l.out, "%s  %-20s %-14s %v\n", time.Now().Format("15:04:05.000"), e.Class, e.Outcome, e.Took.Round(100*time.Microsecond))
 	}
-	fmt.Fprintln(l.out, line)
 }
 
 // serve answers pushes until ctx ends, then lets running handlers end.

@@ -92,6 +92,9 @@ func (s *services) set() []string {
 // complete fills what follows from the rest, and says all that is missing at once:
 // a half-configured environment never falls back to the emulators.
 func (s *services) complete(p platform) error {
+	if s.LockStore == "datastore" {
+		return errors.New("LOCK_STORE=datastore is not built yet: set MEMCACHE_ADDRS and leave LOCK_STORE unset")
+	}
 	set := cmp.Or(strings.Join(s.set(), ", "), string(p))
 	if p == appEngine && s.Target == "" {
 		s.Target = "appengine"
@@ -124,13 +127,10 @@ func (s *services) complete(p platform) error {
 		return fmt.Errorf("the environment is half configured (set: %s); missing:\n%s\nUnset them all to run on the built-in emulators",
 			set, strings.Join(missing, "\n"))
 	}
-	return s.validate()
+	return s.checkWorkerURL()
 }
 
-func (s *services) validate() error {
-	if s.LockStore == "datastore" {
-		return errors.New("LOCK_STORE=datastore is not built yet: set MEMCACHE_ADDRS and leave LOCK_STORE unset")
-	}
+func (s *services) checkWorkerURL() error {
 	if s.WorkerURL == "" {
 		return nil
 	}

@@ -129,9 +129,10 @@ func (c *connections) worker(locker *memlock.Locker, spans *exampleFlags, mode s
 	return w, nil
 }
 
-// welcome sends a first message, so that there is something to see.
-func (w *worker) welcome(ctx context.Context) error {
-	if err := w.app.AddUsers(ctx, "ada", "grace", "edsger"); err != nil {
+// welcome makes users for the commands that the output suggests, and sends a first
+// message, so that there is something to see.
+func (w *worker) welcome(ctx context.Context, send bool) error {
+	if err := w.app.AddUsers(ctx, "ada", "grace", "edsger"); err != nil || !send {
 		return err
 	}
 	_, err := w.app.Send(ctx, "ada", []string{"grace", "edsger", "nobody"}, "hello")
