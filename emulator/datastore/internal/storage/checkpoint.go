@@ -16,7 +16,7 @@ const checkpointAfter = 64 << 20
 // checkpoints runs at most one checkpoint at a time, in the background.
 type checkpoints struct {
 	running atomic.Bool
-	size    atomic.Int64 // of the last one
+	size    atomic.Int64 // of the last one, or what the log may grow to after a failure
 	wg      sync.WaitGroup
 	closing atomic.Bool
 }
@@ -30,6 +30,7 @@ func (c *checkpoints) consider(s *Store) {
 	c.wg.Go(func() {
 		defer c.running.Store(false)
 		if err := s.Checkpoint(); err != nil {
+			c.size.Store(2 * s.journal.Size()) // not at each commit
 			s.logger.Error("datastore: checkpoint failed; the log keeps growing", slog.Any("error", err))
 		}
 	})
