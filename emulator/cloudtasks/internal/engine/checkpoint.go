@@ -47,6 +47,7 @@ func (e *Engine) checkpointWhenGrown() {
 		}
 		if err != nil {
 			c.Abort()
+			size = e.log.Size() // not at each record
 			if !errors.Is(err, ErrClosed) {
 				e.o.Logger.Error("a checkpoint failed; the journal goes on growing", "error", err)
 			}

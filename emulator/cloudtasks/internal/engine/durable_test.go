@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -258,6 +259,32 @@ func TestEveryChangeMayStartACheckpoint(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestFailedCheckpointIsNotTriedAtEachChange: where there is no room for one, the
+// attempts get rarer as the log grows.
+func TestFailedCheckpointIsNotTriedAtEachChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		var log bytes.Buffer
+		e := open(t, new(stub), Options{Dir: dir, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		for seq := range 200 { // in the way of the checkpoints
+			if err := os.Mkdir(filepath.Join(dir, fmt.Sprintf("%016d.checkpoint", seq)), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+		e.mu.Lock()
+		e.check.least = 4 << 10
+		e.mu.Unlock()
+		must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
+		for range 100 { // 100 bytes each
+			must[Queue](t)(e.PauseQueue(location + "a"))
+			synctest.Wait()
+		}
+		if n := strings.Count(log.String(), "checkpoint failed"); n < 1 || n > 2 {
+			t.Errorf("%d checkpoints failed, want 1 or 2", n)
+		}
+	})
 }
 
 // A journal that can't be written fails the callers, and changes nothing.
