@@ -74,6 +74,5 @@ func (s *Server) nextSlot(ctx context.Context, d *delivery, t time.Time) error {
 	if d.eta.After(t) {
 		t = d.eta
 	}
-	_, err := d.handler.Enqueue(ctx, s.client, d.envelope.Payload, &tasks.EnqueueOptions{ETA: t})
-	return err
+	return s.client.EnqueueSlot(ctx, d.spec, d.envelope.Payload, d.call.LockKey, t)
 }

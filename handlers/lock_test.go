@@ -299,3 +299,23 @@ func TestContextEndsBeforeTheLock(t *testing.T) {
 		})
 	}
 }
+
+// The next slot's task has the payload of the delivery that it stands for, with
+// the fields that only a newer version knows.
+func TestBusyCoalesceKeepsUnknownFields(t *testing.T) {
+	type v1 struct{ Key string }
+	type v2 struct{ Key, More string }
+	older := tasks.NewClass("shard", &tasks.ClassOptions[v1]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(p v1) string { return p.Key }})
+	newer := tasks.NewClass("shard", &tasks.ClassOptions[v2]{Busy: tasks.BusyCoalesce, Slot: 4 * time.Second, LockKey: func(p v2) string { return p.Key }})
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, older.Handle(func(context.Context, v1) error { return nil }))
+		if _, err := newer.Enqueue(w.Context(), w.client, v2{"7", "detail"}, nil); err != nil {
+			t.Fatal(err)
+		}
+		w.locks.Steal("memlock:/7", "another", time.Minute)
+		w.expect(w.task("shard", 0), 0, handlers.OutcomeCoalesced)
+		if next := w.task("shard", 1).Envelope; string(next.Payload) != `{"Key":"7","More":"detail"}` {
+			t.Errorf("payload %s", next.Payload)
+		}
+	})
+}

@@ -3,6 +3,7 @@ package tasks
 import (
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -113,6 +114,18 @@ func (c *Client) Datastore() *datastore.Client { return c.ds }
 
 // Namespace is the one of ClientOptions.
 func (c *Client) Namespace() string { return c.o.Namespace }
+
+// EnqueueSlot creates the task of a coalescing class's slot after t: for the
+// runner, which passes on the payload as it came, with fields that only a newer
+// version knows.
+func (c *Client) EnqueueSlot(ctx context.Context, s Spec, payload json.RawMessage, lockKey string, t time.Time) error {
+	m, err := c.newMessage(ctx, s, payload, lockKey, &EnqueueOptions{ETA: t})
+	if err != nil {
+		return err
+	}
+	_, err = c.enqueue(ctx, m)
+	return err
+}
 
 // enqueue creates one task now.
 func (c *Client) enqueue(ctx context.Context, m message) (Receipt, error) {
