@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 )
 
@@ -27,7 +28,17 @@ const (
 	textTooBig          = "Task size too large"
 )
 
+// invalid quotes at most 200 bytes of each text that came with the request: an
+// answer that echoed megabytes would itself be refused on its way.
 func invalid(format string, args ...any) error {
+	for i, arg := range args {
+		switch arg := arg.(type) {
+		case string:
+			args[i] = dispatch.Excerpt(arg)
+		case error:
+			args[i] = dispatch.Excerpt(arg.Error())
+		}
+	}
 	return status.Errorf(codes.InvalidArgument, format, args...)
 }
 
@@ -52,10 +63,7 @@ func errTaskName() error {
 	return withHelp(textTaskName, "Task names", referenceURL+".tasks#Task.FIELDS.name")
 }
 func errTaskID(id string) error {
-	if len(id) > maxTaskID+1 {
-		id = id[:maxTaskID+1] + "…"
-	}
-	return withHelp(fmt.Sprintf("Task ID %q can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). Task ID must between 1 and 500 characters.", id),
+	return withHelp(fmt.Sprintf("Task ID %q can contain only letters ([A-Za-z]), numbers ([0-9]), hyphens (-), or underscores (_). Task ID must between 1 and 500 characters.", dispatch.Excerpt(id)),
 		"Task names", referenceURL+".tasks#Task.FIELDS.name")
 }
 

@@ -13,8 +13,10 @@ import (
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
@@ -227,5 +229,48 @@ func TestErrors(t *testing.T) {
 		record("CreateQueue that was deleted", createQueue(&cloudtaskspb.Queue{Name: queue1}))
 
 		golden(t, "errors.txt", out.String())
+	})
+}
+
+// Whatever a request holds, the refusal is one that gets through to the client,
+// and quotes the request's texts in part.
+func TestErrorsQuoteLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, nil, nil)
+		e.queue(nil)
+		ctx := t.Context()
+		long := strings.Repeat("é ", 5<<20/3)
+		create := func(parent string, task *cloudtaskspb.Task) error {
+			_, err := e.tasks.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{Parent: parent, Task: task})
+			return err
+		}
+		headers := func(h map[string]string) error {
+			task := post("")
+			task.GetHttpRequest().Headers = h
+			return create(queue1, task)
+		}
+		appEngine := &cloudtaskspb.Task{MessageType: &cloudtaskspb.Task_AppEngineHttpRequest{AppEngineHttpRequest: &cloudtaskspb.AppEngineHttpRequest{
+			AppEngineRouting: &cloudtaskspb.AppEngineRouting{Service: long}}}}
+		_, updated := e.tasks.UpdateQueue(ctx, &cloudtaskspb.UpdateQueueRequest{
+			Queue: &cloudtaskspb.Queue{Name: queue1}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{long}}})
+		_, listed := e.tasks.ListQueues(ctx, &cloudtaskspb.ListQueuesRequest{Parent: location, Filter: long}).Next()
+		_, batched := e.tasks.BatchCreateTasks(ctx, &cloudtaskspb.BatchCreateTasksRequest{
+			Parent: queue1, Requests: []*cloudtaskspb.CreateTaskRequest{{Parent: long}}})
+		for what, err := range map[string]error{
+			"header name":  headers(map[string]string{long: "v"}),
+			"header value": headers(map[string]string{strings.Repeat("n", 5<<20): "\x00"}),
+			"headers":      headers(map[string]string{"n": strings.Repeat("v", 5<<20)}),
+			"queue name":   create(location+"/queues/"+strings.Repeat("q", 1<<20), post("")),
+			"task name":    create(queue1, post(long)),
+			"routing":      create(queue1, appEngine),
+			"update mask":  updated,
+			"filter":       listed,
+			"batch":        batched,
+		} {
+			s := status.Convert(err)
+			if s.Code() != codes.InvalidArgument || len(s.Message()) > 800 {
+				t.Errorf("%s of megabytes: %v with %d bytes: %.300s", what, s.Code(), len(s.Message()), s.Message())
+			}
+		}
 	})
 }

@@ -24,7 +24,7 @@ const (
 
 	maxAnswerHeader = 128 << 10
 	maxAnswerBody   = 1 << 20 // the rest of a longer answer isn't waited for
-	maxMessage      = 512
+	maxQuoted       = 200
 )
 
 // A Dispatcher delivers tasks.
@@ -137,11 +137,17 @@ func failed(code codes.Code, err error) engine.Result {
 
 // describe renders a status message in the way of the service.
 func describe(code codes.Code, text string) string {
-	text = strings.ToValidUTF8(text, "�")
-	if len(text) > maxMessage {
-		text = strings.ToValidUTF8(text[:maxMessage], "") + "…"
-	}
+	text = Excerpt(strings.ToValidUTF8(text, "�"))
 	return fmt.Sprintf("%s(%d): %s", codeNames[code], int(code), text)
+}
+
+// Excerpt is text, or its first 200 bytes with an ellipsis: what errors and logs
+// quote of texts whose length others choose.
+func Excerpt(text string) string {
+	if len(text) <= maxQuoted {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxQuoted], "") + "…"
 }
 
 // codeNames has the codes that describe is called with.

@@ -45,7 +45,7 @@ func TestAnswers(t *testing.T) {
 
 func TestMessagesAreBounded(t *testing.T) {
 	long := failed(codes.Unavailable, errors.New(strings.Repeat("é", 10_000)))
-	if len(long.Message) > maxMessage+32 || !strings.HasSuffix(long.Message, "é…") {
+	if len(long.Message) > maxQuoted+32 || !strings.HasSuffix(long.Message, "é…") {
 		t.Errorf("%d bytes, ending in %q", len(long.Message), long.Message[len(long.Message)-8:])
 	}
 	if broken := failed(codes.Unavailable, errors.New("a\xffb")); broken.Message != "UNAVAILABLE(14): a�b" {
