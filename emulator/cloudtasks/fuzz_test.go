@@ -1,6 +1,7 @@
 package cloudtasks
 
 import (
+	"log/slog"
 	"net/http"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func FuzzTask(f *testing.F) {
 		f.Add(b)
 	}
 	const queue = "projects/p/locations/l/queues/q"
-	d := &dispatch.Dispatcher{Transport: refused{}, Tokens: identity.New(""), AppEngine: map[string]string{"": "127.0.0.1:1"}}
+	d := &dispatch.Dispatcher{Transport: refused{}, Tokens: identity.New(""), AppEngine: map[string]string{"": "127.0.0.1:1"}, Logger: slog.New(slog.DiscardHandler)}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		task := new(cloudtaskspb.Task)
 		if proto.Unmarshal(b, task) != nil {

@@ -48,7 +48,7 @@ func New(o *Options) (*Server, error) {
 		transport = dispatch.NewTransport(inFlight)
 	}
 	tokens := identity.New(o.Dir)
-	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine}
+	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine, Logger: logger}
 	e, err := engine.Open(engine.Options{
 		Deliver: d.Deliver,
 		Dir:     o.Dir, Fsync: fsync,

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -337,6 +338,24 @@ func TestPagesOfLargeTasks(t *testing.T) {
 			t.Errorf("%d tasks, want 7", n)
 		}
 	})
+}
+
+// TestUpdatesMayCreateAtOnce: of several updates of a missing queue one creates
+// it, and the others update what it has created.
+func TestUpdatesMayCreateAtOnce(t *testing.T) {
+	e := start(t, nil, nil)
+	for i := range 100 {
+		q := &cloudtaskspb.Queue{Name: fmt.Sprintf("%s/queues/q%d", location, i)}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				if _, err := e.tasks.UpdateQueue(t.Context(), &cloudtaskspb.UpdateQueueRequest{Queue: q}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+	}
 }
 
 func TestBatches(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
@@ -42,7 +44,7 @@ func (s *service) UpdateQueue(_ context.Context, r *cloudtaskspb.UpdateQueueRequ
 	if len(paths) == 0 {
 		paths = settable
 	}
-	d, err := s.engine.UpdateQueue(wanted.GetName(), func(d *engine.Queue) error {
+	change := func(d *engine.Queue) error {
 		q, err := queueMessage(*d)
 		if err != nil {
 			return err
@@ -53,7 +55,8 @@ func (s *service) UpdateQueue(_ context.Context, r *cloudtaskspb.UpdateQueueRequ
 		d.Settings = settingsOf(q)
 		d.Spec, err = queueSpec(q)
 		return err
-	})
+	}
+	d, err := s.engine.UpdateQueue(wanted.GetName(), change)
 	if !errors.Is(err, engine.ErrQueueMissing) {
 		return answerQueue(d, err)
 	}
@@ -62,7 +65,11 @@ func (s *service) UpdateQueue(_ context.Context, r *cloudtaskspb.UpdateQueueRequ
 	if err := masked(q, wanted, paths); err != nil {
 		return nil, err
 	}
-	return s.createQueue(q)
+	created, err := s.createQueue(q)
+	if status.Code(err) == codes.AlreadyExists { // since a moment ago
+		return answerQueue(s.engine.UpdateQueue(wanted.GetName(), change))
+	}
+	return created, err
 }
 
 // masked takes over the fields of paths, and fills in the defaults of what they

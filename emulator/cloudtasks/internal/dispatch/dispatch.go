@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -32,6 +34,7 @@ type Dispatcher struct {
 	Transport http.RoundTripper
 	Tokens    *identity.Tokens
 	AppEngine map[string]string // address of each service; "" is the default service
+	Logger    *slog.Logger      // required
 }
 
 // NewTransport returns a transport for at most n requests at a time.
@@ -51,9 +54,17 @@ func NewTransport(n int) *http.Transport {
 
 // Deliver makes one attempt. It is an engine's Deliver function.
 func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Result {
+	began := time.Now()
+	target, result := d.attempt(ctx, a)
+	d.log(ctx, a, target, result, time.Since(began))
+	return result
+}
+
+// attempt also returns the target, for people to read.
+func (d *Dispatcher) attempt(ctx context.Context, a *engine.Delivery) (target string, _ engine.Result) {
 	task := new(cloudtaskspb.Task)
 	if err := proto.Unmarshal(a.Spec, task); err != nil {
-		return failed(codes.Internal, fmt.Errorf("stored task: %w", err))
+		return "", failed(codes.Internal, fmt.Errorf("stored task: %w", err))
 	}
 	deadline := DefaultDeadline
 	if task.GetDispatchDeadline() != nil {
@@ -66,27 +77,33 @@ func (d *Dispatcher) Deliver(ctx context.Context, a *engine.Delivery) engine.Res
 	var request *http.Request
 	var err error
 	if appEngine {
+		target = task.GetAppEngineHttpRequest().GetRelativeUri()
 		request, err = d.appEngineRequest(ctx, a, task.GetAppEngineHttpRequest())
 	} else {
+		target = task.GetHttpRequest().GetUrl()
 		request, err = d.httpRequest(ctx, a, task.GetHttpRequest())
 	}
 	if errors.Is(err, errInternal) {
-		return failed(codes.Internal, err)
+		return target, failed(codes.Internal, err)
+	}
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = fmt.Errorf("the URL can't be used: %w", e.Err) // without the URL, which can be longer than what is kept
 	}
 	if err != nil {
-		return failed(codes.InvalidArgument, err)
+		return target, failed(codes.InvalidArgument, err)
 	}
+	target = request.URL.Redacted()
 	response, err := d.Transport.RoundTrip(request)
 	if err == nil {
 		err = discard(response.Body)
 	}
 	if err == nil || errors.Is(err, errLong) {
-		return answered(response.StatusCode, appEngine)
+		return target, answered(response.StatusCode, appEngine)
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return failed(codes.DeadlineExceeded, fmt.Errorf("no answer within %v", deadline))
+		return target, failed(codes.DeadlineExceeded, fmt.Errorf("no answer within %v", deadline))
 	}
-	return failed(codes.Unavailable, err)
+	return target, failed(codes.Unavailable, err)
 }
 
 var (

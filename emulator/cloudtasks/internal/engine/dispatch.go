@@ -16,6 +16,7 @@ type Delivery struct {
 	Attempt    int     // from 1
 	Executions int     // earlier attempts that counted as executed
 	Previous   *Result // of the last attempt; nil when there is none
+	Duplicate  bool    // a second delivery of the attempt, whose result changes nothing
 }
 
 // A Result is what became of a Delivery. It is kept with the task, so its texts
@@ -132,6 +133,15 @@ func (e *Engine) start(t *task, now Micros, forced bool) error {
 
 // finish records the result of a delivery dispatched at the time from.
 func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
+	if attempts := e.conclude(t, r, from, forced); attempts > 0 {
+		e.o.Logger.Warn("a task is given up: its attempts or its time are used up",
+			"queue", t.queue.Name, "task", t.id, "attempts", attempts, "reason", r.Message)
+	}
+}
+
+// conclude is finish without the log, which may take its time and must not hold
+// the lock. It returns the number of attempts of a task that is given up.
+func (e *Engine) conclude(t *task, r Result, from Micros, forced bool) (givenUp int) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	q, now := t.queue, e.now()
@@ -139,7 +149,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
 	q.running--
 	t.running--
 	if e.closed {
-		return // cut short by Close: delivered again at the next start
+		return 0 // cut short by Close: delivered again at the next start
 	}
 	if r.Responded {
 		q.executed.add(now, 1)
@@ -148,14 +158,16 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
 		if !forced {
 			from = now
 		}
-		e.settle(t, r, now, from)
+		givenUp = e.settle(t, r, now, from)
 	}
 	e.wake(q)
 	e.dispatch()
+	return givenUp
 }
 
-// settle applies a result to a task that is still there.
-func (e *Engine) settle(t *task, r Result, now, from Micros) {
+// settle applies a result to a task that is still there. It returns the number
+// of attempts when it gives the task up.
+func (e *Engine) settle(t *task, r Result, now, from Micros) (givenUp int) {
 	tries := *t.tries
 	if r.Responded {
 		tries.Responses++
@@ -171,7 +183,9 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) {
 	}
 	var err error
 	if r.Done || retry.Exhausted(tries.Dispatches, now.Sub(tries.First)) || t.expired(now) {
-		_, err = e.end(t)
+		if _, err = e.end(t); err == nil && !r.Done {
+			return tries.Dispatches
+		}
 	} else {
 		due := from.Add(retry.Backoff(tries.Dispatches))
 		if _, err = e.write(func(b []byte) []byte { return appendTries(b, t, due, &tries) }); err == nil {
@@ -187,6 +201,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) {
 	if t.index == nowhere && t.running == 0 {
 		t.queue.due.push(t)
 	}
+	return 0
 }
 
 // setAlarm wakes q at the time at; 0 is never.
@@ -248,6 +263,7 @@ func (e *Engine) duplicate(d *Delivery) {
 	}
 	e.duplicates++
 	again := *d
+	again.Duplicate = true
 	e.running.Go(func() {
 		if sleep(e.ctx, delay) {
 			e.o.Deliver(e.ctx, &again)
