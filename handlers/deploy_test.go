@@ -157,3 +157,15 @@ func TestGracefulShutdown(t *testing.T) {
 		}
 	})
 }
+
+// What the headers say proves nothing: whatever it is, the dead letter is written.
+func TestHeadersOfAnySizeMakeADeadLetter(t *testing.T) {
+	bubble(t, func(t *testing.T, w *world) {
+		w.serve(nil, work.HandleTx(func(context.Context, *tasks.Tx, string) error { return tasks.Dead(errors.New("hopeless")) }))
+		w.headers = func(h http.Header) {
+			h.Set("X-CloudTasks-QueueName", "\xff")
+			h.Set("X-CloudTasks-TaskName", strings.Repeat("x", 200<<10))
+		}
+		w.expect(w.enqueue(work, strings.Repeat("a", 890<<10), nil), 0, handlers.OutcomeDead)
+	})
+}

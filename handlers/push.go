@@ -13,8 +13,10 @@ import (
 	"github.com/latchwork/latchwork/tasks"
 )
 
-// maxBody bounds a push: no queue delivers more than 1 MiB.
-const maxBody = 1 << 20
+const (
+	maxBody   = 1 << 20 // of a push: no queue delivers more
+	nameBytes = 500     // of a queue or a task: the longest task ID
+)
 
 // push is one delivery as it came in: headers, then body.
 type push struct {
@@ -42,7 +44,7 @@ func readHeaders(r *http.Request) *push {
 		}
 		return r.Header.Get("X-AppEngine-" + name)
 	}
-	p.queue, p.taskName = get("QueueName"), get("TaskName")
+	p.queue, p.taskName = clip(get("QueueName"), nameBytes), clip(get("TaskName"), nameBytes)
 	p.retryCount, _ = strconv.Atoi(get("TaskRetryCount"))
 	p.previous, _ = strconv.Atoi(get("TaskPreviousResponse"))
 	p.eta = parseETA(get("TaskETA"))
