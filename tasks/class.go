@@ -25,7 +25,9 @@ const (
 	// a class writes no ledger row.
 	BusyCoalesce
 	// BusyDone acknowledges: whoever holds the lock does the work. What was
-	// written after the holder looked waits for the next task.
+	// written after the holder looked waits for the next task, and so does
+	// the work of a holder that fails: for periodic work under a LockKey, not
+	// for tasks that must not be lost.
 	BusyDone
 )
 
