@@ -138,8 +138,10 @@ func (s *Server) transact(ctx context.Context, d *delivery, f func(*tasks.Tx) er
 // it said when the queue was told, and the platform's limit.
 func (s *Server) timeout(d *delivery) time.Duration {
 	t := min(d.spec.Timeout, d.envelope.Timeout)
-	if s.o.RequestTimeout > 0 {
-		t = min(t, s.o.RequestTimeout)
+	if limit := s.o.RequestTimeout; limit > 0 {
+		// Before the platform ends the request, which would look like a caller
+		// that went away, and count nothing, time after time.
+		t = min(t, limit-min(time.Second, limit/10))
 	}
 	return t
 }

@@ -46,7 +46,7 @@ const (
 
 // Options tune a server. Nil is all defaults.
 type Options struct {
-	RequestTimeout time.Duration // the platform's limit on a request (CLOUD_RUN_TIMEOUT_SECONDS); default none
+	RequestTimeout time.Duration // the platform's limit on a request (CLOUD_RUN_TIMEOUT_SECONDS), which handlers keep by 1 s; default none
 	LockOutage     LockOutage
 	SweepQueue     string // queue of the sweeper's own tasks; default "default"
 	SweepShards    int    // 1 to 256; default 16
