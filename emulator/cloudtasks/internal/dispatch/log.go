@@ -20,7 +20,7 @@ func (d *Dispatcher) log(ctx context.Context, a *engine.Delivery, target string,
 		case first && r.Responded:
 			level = slog.LevelInfo
 		case first:
-			level, text = slog.LevelWarn, "an attempt got no answer from a worker; later failures of this task are logged at DEBUG"
+			level, text = slog.LevelWarn, "an attempt got no answer; later failures of this task are logged at DEBUG"
 		}
 	}
 	if !d.Logger.Enabled(ctx, level) {

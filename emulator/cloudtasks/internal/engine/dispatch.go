@@ -126,22 +126,17 @@ func (e *Engine) start(t *task, now Micros, forced bool) error {
 	e.duplicate(d)
 	e.running.Go(func() {
 		result := e.o.Deliver(e.ctx, d)
-		e.finish(t, result, now, forced)
+		if e.finish(t, result, now, forced) {
+			e.o.Logger.Warn("a task is given up: its attempts or its time are used up",
+				"queue", d.Queue, "task", d.ID, "attempts", d.Attempt, "reason", result.Message)
+		}
 	})
 	return nil
 }
 
-// finish records the result of a delivery dispatched at the time from.
-func (e *Engine) finish(t *task, r Result, from Micros, forced bool) {
-	if attempts := e.conclude(t, r, from, forced); attempts > 0 {
-		e.o.Logger.Warn("a task is given up: its attempts or its time are used up",
-			"queue", t.queue.Name, "task", t.id, "attempts", attempts, "reason", r.Message)
-	}
-}
-
-// conclude is finish without the log, which may take its time and must not hold
-// the lock. It returns the number of attempts of a task that is given up.
-func (e *Engine) conclude(t *task, r Result, from Micros, forced bool) (givenUp int) {
+// finish records the result of a delivery dispatched at the time from, and
+// reports whether it was the last that the task gets without success.
+func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	q, now := t.queue, e.now()
@@ -149,7 +144,7 @@ func (e *Engine) conclude(t *task, r Result, from Micros, forced bool) (givenUp 
 	q.running--
 	t.running--
 	if e.closed {
-		return 0 // cut short by Close: delivered again at the next start
+		return false // cut short by Close: delivered again at the next start
 	}
 	if r.Responded {
 		q.executed.add(now, 1)
@@ -158,16 +153,16 @@ func (e *Engine) conclude(t *task, r Result, from Micros, forced bool) (givenUp 
 		if !forced {
 			from = now
 		}
-		givenUp = e.settle(t, r, now, from)
+		gaveUp = e.settle(t, r, now, from)
 	}
 	e.wake(q)
 	e.dispatch()
-	return givenUp
+	return gaveUp
 }
 
-// settle applies a result to a task that is still there. It returns the number
-// of attempts when it gives the task up.
-func (e *Engine) settle(t *task, r Result, now, from Micros) (givenUp int) {
+// settle applies a result to a task that is still there, and reports whether the
+// task is given up.
+func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 	tries := *t.tries
 	if r.Responded {
 		tries.Responses++
@@ -184,7 +179,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (givenUp int) {
 	var err error
 	if r.Done || retry.Exhausted(tries.Dispatches, now.Sub(tries.First)) || t.expired(now) {
 		if _, err = e.end(t); err == nil && !r.Done {
-			return tries.Dispatches
+			return true
 		}
 	} else {
 		due := from.Add(retry.Backoff(tries.Dispatches))
@@ -201,7 +196,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (givenUp int) {
 	if t.index == nowhere && t.running == 0 {
 		t.queue.due.push(t)
 	}
-	return 0
+	return false
 }
 
 // setAlarm wakes q at the time at; 0 is never.
