@@ -16,7 +16,12 @@ import (
 type Options struct {
 	Dir    string       // data folder; "" keeps everything in memory
 	Fsync  string       // "interval" (also ""), "never" or "always"; see package journal
-	Logger *slog.Logger // nil discards
+
+	// Logger gets a line for each attempt at DEBUG, but for the first failure of a
+	// task: WARN without an answer, INFO with one. WARN says that a task is given
+	// up, ERROR that the data folder fails. Lines carry server=cloudtasks. Nil
+	// discards.
+	Logger *slog.Logger
 
 	// AllowHosts are names, besides loopback names and IP literals, under which
 	// the HTTP/1.1 side answers.

@@ -42,6 +42,7 @@ func New(o *Options) (*Server, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
+	logger = logger.With("server", "cloudtasks") // for the lines of shared packages, too
 	inFlight := cmp.Or(o.MaxInFlight, defaultInFlight)
 	transport := o.Transport
 	if transport == nil {
