@@ -14,8 +14,8 @@ import (
 
 // Options tunes a Server; nil and the zero values mean what is stated.
 type Options struct {
-	Dir    string       // data folder; "" keeps everything in memory
-	Fsync  string       // "interval" (also ""), "never" or "always"; see package journal
+	Dir   string // data folder; "" keeps everything in memory
+	Fsync string // "interval" (also ""), "never" or "always"; see package journal
 
 	// Logger gets a line for each attempt at DEBUG, but for the first failure of a
 	// task: WARN without an answer, INFO with one. WARN says that a task is given
