@@ -44,7 +44,7 @@ func (s *Suite) status() console.Status {
 	for _, q := range stats.CloudTasks.Queues {
 		status.CloudTasks.Queues = append(status.CloudTasks.Queues, console.Queue{
 			Name: q.Name, State: q.State, Waiting: q.Waiting, Running: q.Running, OldestETA: q.OldestETA,
-			ExecutedLastMinute: q.ExecutedLastMinute, Attempts: q.Attempts,
+			ExecutedLastMinute: q.ExecutedLastMinute, Attempts: q.Attempts, LastFailure: console.Failure(q.LastFailure),
 		})
 	}
 	for _, k := range stats.Datastore.Kinds {

@@ -311,6 +311,40 @@ func TestServerThatStopsByItself(t *testing.T) {
 	})
 }
 
+func TestConsoleShowsTheLastFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := pipenet.New()
+		s := start(t, &emulator.Options{CloudTasksAddr: "127.0.0.1:8123", ConsoleAddr: "127.0.0.1:80", Listen: listenOn(n)})
+		conn, err := grpc.NewClient("passthrough:///"+s.CloudTasksAddr(), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) { return n.DialContext(ctx, "tcp", addr) }))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		tasks, queue := cloudtaskspb.NewCloudTasksClient(conn), "projects/p/locations/l/queues/q"
+		if _, err := tasks.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: "projects/p/locations/l", Queue: &cloudtaskspb.Queue{Name: queue}}); err != nil {
+			t.Fatal(err)
+		}
+		// Without an address for App Engine each attempt fails.
+		if _, err := tasks.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: queue, Task: &cloudtaskspb.Task{
+			Name: queue + "/tasks/lost", MessageType: &cloudtaskspb.Task_AppEngineHttpRequest{}}}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		tr := &http.Transport{DialContext: n.DialContext}
+		defer tr.CloseIdleConnections()
+		resp, err := (&http.Client{Transport: tr}).Get("http://127.0.0.1/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		page, err := io.ReadAll(resp.Body)
+		if err != nil || !strings.Contains(string(page), "<code>lost</code> INVALID_ARGUMENT(3): no address is configured") {
+			t.Errorf("%v; the page doesn't show the failure:\n%s", err, page)
+		}
+	})
+}
+
 // The bubble ends only when nothing of the suite runs any more.
 func TestCloseLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -99,6 +99,15 @@ type QueueStats struct {
 	OldestETA          time.Time
 	ExecutedLastMinute uint64 // deliveries that were answered
 	Attempts           uint64 // since the server started
+	LastFailure        Failure
+}
+
+// A Failure is the latest attempt of a queue that failed since the server
+// started.
+type Failure struct {
+	At     time.Time // when it ended; zero: there is none
+	Task   string    // id
+	Reason string    // such as UNAVAILABLE(14): HTTP status code 503; some 200 bytes
 }
 
 // Stats looks at all queues. OldestETA is zero where nothing waits.
@@ -116,6 +125,9 @@ func (s *Server) Stats() Stats {
 		}
 		if q.Oldest != 0 {
 			stats.Queues[i].OldestETA = time.UnixMicro(int64(q.Oldest))
+		}
+		if f := q.Failure; f.At != 0 {
+			stats.Queues[i].LastFailure = Failure{At: time.UnixMicro(int64(f.At)), Task: f.Task, Reason: f.Reason}
 		}
 	}
 	return stats

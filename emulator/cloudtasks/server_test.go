@@ -117,6 +117,29 @@ func TestStats(t *testing.T) {
 	})
 }
 
+// The last failure of a queue outlives its task, and a later success.
+func TestLastFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, nil, &recorder{script: []int{200, 404, 503}})
+		e.queue(&cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{MaxAttempts: 1}})
+		for _, tt := range []struct{ id, reason string }{
+			{"a", ""}, {"b", "NOT_FOUND(5): HTTP status code 404"}, {"c", "UNAVAILABLE(14): HTTP status code 503"}, {"d", ""},
+		} {
+			time.Sleep(time.Second)
+			want := e.server.Stats().Queues[0].LastFailure
+			if tt.reason != "" {
+				want = cloudtasks.Failure{At: time.Now(), Task: tt.id, Reason: tt.reason}
+			}
+			e.create(post(tt.id))
+			synctest.Wait()
+			got := e.server.Stats().Queues[0].LastFailure
+			if got.Task != want.Task || got.Reason != want.Reason || !got.At.Equal(want.At) {
+				t.Errorf("after task %s: %+v, want %+v", tt.id, got, want)
+			}
+		}
+	})
+}
+
 // RunTask never makes its caller wait for the handler.
 func TestRunTaskReturnsAtDispatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

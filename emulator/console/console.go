@@ -40,6 +40,14 @@ type Queue struct {
 	OldestETA          time.Time // zero when nothing waits
 	ExecutedLastMinute uint64
 	Attempts           uint64
+	LastFailure        Failure
+}
+
+// Failure is the latest attempt of a queue that failed.
+type Failure struct {
+	At     time.Time // zero when there is none
+	Task   string    // id
+	Reason string
 }
 
 // Datastore is what is stored.
@@ -77,6 +85,7 @@ func New(read func() Status) (http.Handler, error) {
 		"bytes": humanBytes,
 		"queue": shortName,
 		"until": until,
+		"cut":   cut,
 		"hits":  hitRate,
 		"round": func(d time.Duration) time.Duration { return d.Round(time.Second) },
 		"first": func(n int) int { return min(n, maxRows) },
@@ -137,6 +146,17 @@ func show(w http.ResponseWriter, r *http.Request, page *template.Template, s Sta
 
 // shortName leaves the last part of a resource's name.
 func shortName(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+// cut leaves the first 120 characters.
+func cut(text string) string {
+	n := 0
+	for i := range text {
+		if n++; n > 120 {
+			return text[:i] + "…"
+		}
+	}
+	return text
+}
 
 // until says how far t is from now, "-" for the zero time.
 func until(t, now time.Time) string {

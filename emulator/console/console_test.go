@@ -29,7 +29,8 @@ func full() console.Status {
 		Uptime: 90*time.Second + 400*time.Millisecond,
 		Data:   "/var/lib/latchwork",
 		CloudTasks: console.CloudTasks{Addr: "127.0.0.1:8123", InFlight: 3, Queues: []console.Queue{
-			{Name: "projects/p/locations/l/queues/mail", State: "RUNNING", Waiting: 12, Running: 3, OldestETA: time.Now().Add(time.Hour), ExecutedLastMinute: 45, Attempts: 678},
+			{Name: "projects/p/locations/l/queues/mail", State: "RUNNING", Waiting: 12, Running: 3, OldestETA: time.Now().Add(time.Hour), ExecutedLastMinute: 45, Attempts: 678,
+				LastFailure: console.Failure{At: time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC), Task: "task-7", Reason: `dial <script>alert("reason")</script>`}},
 			{Name: "projects/p/locations/l/queues/slow", State: "PAUSED", OldestETA: time.Now().Add(-time.Minute)},
 			{Name: "projects/p/locations/l/queues/empty", State: "RUNNING"},
 		}},
@@ -50,6 +51,7 @@ func TestPageShowsEverything(t *testing.T) {
 	for _, want := range []string{
 		"up 1m30s", "/var/lib/latchwork",
 		"127.0.0.1:8123", "3 deliveries under way", ">mail<", ">RUNNING<", ">12<", ">45<", ">678<", "in 1h0m0s", ">slow<", ">PAUSED<", "due for 1m0s", ">empty<", ">-<",
+		`15:04:05 <code>task-7</code> dial <script>alert("reason")</script><`,
 		"127.0.0.1:8081", "2 open transactions · pessimistic", ">Message<", ">1000<", ">tenant<",
 		"127.0.0.1:11211", "1.5 KiB of 64.0 MiB", "2 of 1024", "75.0 %",
 	} {
@@ -58,7 +60,7 @@ func TestPageShowsEverything(t *testing.T) {
 		}
 	}
 	if strings.Contains(w.Body.String(), "<script") {
-		t.Error("a kind's name is markup on the page")
+		t.Error("a kind's name or a failure's reason is markup on the page")
 	}
 	if strings.Contains(page, "http-equiv") || strings.Contains(page, "has stopped") {
 		t.Error("the page reloads itself or raises the alarm without reason")
@@ -88,6 +90,17 @@ func TestLongTablesAreCut(t *testing.T) {
 	}
 	if strings.Contains(page, "queue-500.") || strings.Contains(page, "kind-500.") {
 		t.Error("more than 500 rows")
+	}
+}
+
+func TestLongFailuresAreCut(t *testing.T) {
+	s := console.Status{CloudTasks: console.CloudTasks{Queues: []console.Queue{{Name: "q", State: "RUNNING", LastFailure: console.Failure{
+		At: time.Now(), Task: strings.Repeat("t", 500), Reason: strings.Repeat("é", 121)}}}}}
+	page := get(t, s, "/").Body.String()
+	for _, want := range []string{">" + strings.Repeat("t", 120) + "…<", " " + strings.Repeat("é", 120) + "…<"} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q", want)
+		}
 	}
 }
 

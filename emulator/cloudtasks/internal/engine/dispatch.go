@@ -149,6 +149,9 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 	if r.Responded {
 		q.executed.add(now, 1)
 	}
+	if !r.Done {
+		q.failure = Failure{At: now, Task: t.id, Reason: r.Message}
+	}
 	if t.index != gone {
 		if !forced {
 			from = now

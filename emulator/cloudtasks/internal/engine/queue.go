@@ -40,6 +40,7 @@ type queue struct {
 	anonymous  graveyard
 	dispatched uint64 // attempts since the start of the process
 	executed   minute
+	failure    Failure // the latest
 
 	inTurn bool   // is in Engine.ready
 	alarm  Micros // when in Engine.alarms

@@ -16,6 +16,15 @@ type QueueStats struct {
 	Oldest     Micros // the earliest time a waiting task is or was due; 0: none
 	Executed   uint64 // deliveries answered in the last minute
 	Dispatched uint64 // attempts since the start of the process
+	Failure    Failure
+}
+
+// A Failure is the latest attempt of a queue that failed since the start of the
+// process.
+type Failure struct {
+	At     Micros // 0: there is none
+	Task   string // id
+	Reason string // the message of its Result
 }
 
 // Stats looks at all queues.
@@ -28,7 +37,7 @@ func (e *Engine) Stats() Stats {
 		qs := QueueStats{
 			Name: q.Name, Paused: q.Paused,
 			Waiting: len(q.due), Running: q.running, Tasks: q.tasks.Len(),
-			Executed: q.executed.sum(now), Dispatched: q.dispatched,
+			Executed: q.executed.sum(now), Dispatched: q.dispatched, Failure: q.failure,
 		}
 		if len(q.due) > 0 {
 			qs.Oldest = q.due[0].due
