@@ -23,9 +23,12 @@
 // # Failure modes
 //
 // A target may refuse, hang, reset or answer without end: the attempt fails by
-// its deadline and is retried. A full disk fails the calls that would change
-// something, and changes nothing. Close ends deliveries in flight without
-// recording a result.
+// its deadline and is retried. App Engine targets need an address in
+// Options.AppEngine (the program's flag --app-engine): without one each attempt
+// fails and says so. The first failure of a task and its giving up are logged,
+// and Stats has the last failure of each queue. A full disk fails the calls that
+// would change something, and changes nothing. Close ends deliveries in flight
+// without recording a result.
 //
 // # Not there yet
 //

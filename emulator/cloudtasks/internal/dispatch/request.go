@@ -2,6 +2,7 @@ package dispatch
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -81,7 +82,7 @@ func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, t
 		address, ok = d.AppEngine[""]
 	}
 	if !ok {
-		return nil, fmt.Errorf("no address is configured for the App Engine service %q, nor for the default service", routing.GetService())
+		return nil, fmt.Errorf("no address is configured for the App Engine service %q (Options.AppEngine, --app-engine)", cmp.Or(routing.GetService(), "default"))
 	}
 	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), "http://"+address+t.GetRelativeUri(), bytes.NewReader(t.GetBody()))
 	if err != nil {
