@@ -15,7 +15,8 @@ import (
 
 const (
 	maxBody   = 1 << 20 // of a push: no queue delivers more
-	nameBytes = 500     // of a queue or a task: the longest task ID
+	bodyTime  = 30 * time.Second
+	nameBytes = 500 // of a queue or a task: the longest task ID
 )
 
 // push is one delivery as it came in: headers, then body.
@@ -90,7 +91,7 @@ func (p *push) readBody(r *http.Request) error {
 // one place that turns an outcome into an answer.
 func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	p := readHeaders(r)
-	outcome, err := s.receive(r, p)
+	outcome, err := s.receive(r, p, http.NewResponseController(w))
 	status := outcome.Status()
 	if status == http.StatusOK {
 		w.WriteHeader(status)
@@ -100,7 +101,10 @@ func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	s.report(r.Context(), p, outcome, status, err)
 }
 
-func (s *Server) receive(r *http.Request, p *push) (Outcome, error) {
+func (s *Server) receive(r *http.Request, p *push, conn *http.ResponseController) (Outcome, error) {
+	// The body has its time, also the one that a refused caller still sends. What
+	// can't set it (a test's recorder) has no slow body either.
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
 	if _, err := s.verifier.Verify(r); err != nil {
 		return OutcomeForbidden, err
 	}
@@ -113,7 +117,9 @@ func (s *Server) receive(r *http.Request, p *push) (Outcome, error) {
 	defer cancel(nil)
 	defer context.AfterFunc(s.life, func() { cancel(ErrShutdown) })()
 
-	switch err := p.readBody(r); {
+	err := p.readBody(r)
+	_ = conn.SetReadDeadline(time.Time{}) // a deadline that stayed would end the handler's context
+	switch {
 	case err == nil:
 		return s.deliver(ctx, p)
 	case errors.Is(err, errGone):

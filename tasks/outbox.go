@@ -95,7 +95,7 @@ func (c *Client) submitCommitted(ctx context.Context, entries []*outboxEntry) {
 	var wg sync.WaitGroup
 	for _, e := range entries {
 		wg.Go(func() {
-			if _, err := c.submitEntry(ctx, e, false); err != nil {
+			if _, err := c.submitEntry(ctx, e); err != nil {
 				c.log.WarnContext(ctx, "tasks wait in the outbox for the sweeper", "outbox", e.key.Name, "tasks", len(e.messages), "error", err)
 			}
 		})
@@ -104,16 +104,17 @@ func (c *Client) submitCommitted(ctx context.Context, entries []*outboxEntry) {
 }
 
 // submitEntry creates an entity's tasks and deletes it when the queue has
-// proved all of them. A refusal is recorded in the entity; trouble of the queue
-// only when record is set.
-func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (deleted bool, err error) {
+// proved all of them. A refusal is recorded in the entity, and backs off; after
+// trouble of the queue the next sweep tries again.
+func (c *Client) submitEntry(ctx context.Context, e *outboxEntry) (deleted bool, err error) {
 	c.reslot(ctx, e)
 	var left []message
+	backOff := false
 	for i, why := range c.createAll(ctx, e.messages) {
 		if why != nil {
 			left, err = append(left, e.messages[i]), cmp.Or(err, why)
 		}
-		record = record || refused(why)
+		backOff = backOff || refused(why)
 	}
 	if len(left) == 0 {
 		if err := c.ds.Delete(ctx, e.key); err != nil {
@@ -122,7 +123,7 @@ func (c *Client) submitEntry(ctx context.Context, e *outboxEntry, record bool) (
 		return true, nil
 	}
 	err = fmt.Errorf("%d of %d tasks are not in the queue, the first because of: %w", len(left), len(e.messages), err)
-	if record {
+	if backOff {
 		err = errors.Join(err, c.recordRefusal(ctx, e.key, left, err))
 	}
 	return false, err

@@ -157,7 +157,7 @@ func (c *Client) sweepEntry(ctx context.Context, key *datastore.Key) (r SweepRep
 		}
 	}
 	r.Pending = 1
-	deleted, err := c.submitEntry(ctx, e, true)
+	deleted, err := c.submitEntry(ctx, e)
 	if deleted {
 		r.Submitted = 1
 		return r

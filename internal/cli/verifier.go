@@ -32,8 +32,22 @@ func (s *services) verifier(mode string, getenv func(string) string, hs []tasks.
 		if s.CloudTasksHost != "" {
 			o.JWKSURL = "http://" + s.CloudTasksHost + "/oauth2/v3/certs"
 		}
-		return auth.NewOIDC(o)
+		return withCron(o, getenv, hs)
 	}
+}
+
+// withCron is the full check of tokens, and, on App Engine, also the header of its
+// cron, which is how the sweeper is called there.
+func withCron(o *auth.OIDCOptions, getenv func(string) string, hs []tasks.Handler) (handlers.Verifier, error) {
+	tokens, err := auth.NewOIDC(o)
+	if err != nil || getenv("GAE_ENV") != "standard" {
+		return tokens, err
+	}
+	headers, err := auth.NewAppEngine(&auth.AppEngineOptions{Queues: queuesOf(hs), Getenv: getenv})
+	if err != nil {
+		return nil, err
+	}
+	return auth.Any(tokens, headers), nil
 }
 
 // queuesOf lists the queues whose tasks may come: those of the classes, and the
