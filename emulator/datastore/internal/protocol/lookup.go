@@ -7,11 +7,22 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/protobuf/proto"
 )
 
-// maxAnswer is where an answer stops collecting entities: lookups defer the
-// rest, queries end the batch. One entity more always fits a 10 MiB message.
-const maxAnswer = 8 << 20
+// maxAnswer bounds an answer with entities: lookups defer those that would go
+// over it, queries end the batch before them. gRPC clients take 4 MiB unless
+// told otherwise, and Google's Go client doesn't tell. The first entity is
+// always in, or nothing would ever come of the request: it fits, but beside
+// keys or cursors of megabytes.
+const maxAnswer = 4<<20 - answerMargin
+
+// answerMargin is for what isn't counted: a transaction, times, counts.
+const answerMargin = 1 << 10
+
+// resultSlack is more than a result takes beside its entity or its key: tags,
+// lengths, a version.
+const resultSlack = 32
 
 // Lookup implements the RPC.
 func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.LookupResponse, error) {
@@ -25,6 +36,8 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 	}
 	rows := make([]string, 0, len(keys))
 	asked := make([]*pb.Key, 0, len(keys))
+	keySizes := make([]int, 0, len(keys))
+	allKeys := 0
 	var seen map[string]bool // a key asked for twice is answered once
 	if len(keys) > 1 {
 		seen = make(map[string]bool, len(keys))
@@ -42,6 +55,8 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 		}
 		rows = append(rows, row)
 		asked = append(asked, k)
+		keySizes = append(keySizes, proto.Size(k)+resultSlack)
+		allKeys += keySizes[len(rows)-1]
 	}
 	mask, err := newMask(req.GetPropertyMask())
 	if err != nil {
@@ -53,11 +68,11 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
 		version = v.Version
 		found = found[:0]
-		size := 0
-		for _, row := range rows {
+		size := allKeys // an answer has every key: of what is found, missing or deferred
+		for i, row := range rows {
 			e := v.Get(row)
 			if e != nil {
-				size += len(e.Body())
+				size += len(e.Result()) + resultSlack - keySizes[i]
 				if size > maxAnswer && len(found) > 0 {
 					break
 				}

@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"fmt"
+	"math"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -47,11 +48,15 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		return nil, invalid("A property mask cannot be combined with a projection.")
 	}
 
+	maxBytes := maxAnswer
+	if q.ResultType() != pb.EntityResult_FULL {
+		maxBytes = math.MaxInt // the answer holds little of the entities
+	}
 	var result planning.Result
 	var version int64
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
 		version = v.Version
-		result = q.Run(v, planning.MaxBatch, maxAnswer)
+		result = q.Run(v, planning.MaxBatch, maxBytes)
 		fp := transactions.Footprint{Keys: make([]string, 0, len(result.Hits))}
 		for _, h := range result.Hits {
 			fp.Keys = append(fp.Keys, h.Entity.Key())
@@ -72,7 +77,7 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 	return &pb.RunQueryResponse{Batch: batch, Transaction: r.transaction}, nil
 }
 
-// queryBatch renders the result of one run.
+// queryBatch renders the result of one run, as far as it fits one answer.
 func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mask *mask) (*pb.QueryResultBatch, error) {
 	batch := &pb.QueryResultBatch{
 		EntityResultType: q.ResultType(),
@@ -80,27 +85,22 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 		SkippedCursor:    q.SkippedCursor(result),
 		EndCursor:        asked.GetStartCursor(),
 	}
-	switch {
-	case result.Full:
-		batch.MoreResults = pb.QueryResultBatch_NOT_FINISHED
-	case result.AtLimit:
-		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_LIMIT
-	case result.AtCursor:
-		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_CURSOR
-	default:
-		batch.MoreResults = pb.QueryResultBatch_NO_MORE_RESULTS
-	}
 	if result.Skipped > 0 {
 		batch.EndCursor = batch.SkippedCursor
 	}
 	size := 0
 	for _, h := range result.Hits {
-		size += len(h.Entity.Result()) + 64
+		if batch.EntityResultType == pb.EntityResult_FULL {
+			size += len(h.Entity.Result())
+		}
+		size += 64
 	}
-	wire := make([]byte, 0, size)
+	wire := make([]byte, 0, min(size, maxAnswer))
+	full := result.Full
 	var cursor []byte
-	for _, h := range result.Hits {
-		cursor = q.AppendCursor(cursor[:0], h)
+	for i, h := range result.Hits {
+		last, before := cursor, len(wire)
+		cursor = q.AppendCursor(nil, h)
 		var err error
 		if batch.EntityResultType == pb.EntityResult_FULL {
 			wire, err = appendResult(wire, fieldResults, h.Entity, mask, cursor)
@@ -110,9 +110,23 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 		if err != nil {
 			return nil, err
 		}
+		if i > 0 && len(wire)+len(cursor)+len(batch.SkippedCursor) > maxAnswer {
+			wire, cursor, full = wire[:before], last, true
+			break
+		}
 	}
 	if len(result.Hits) > 0 {
 		batch.EndCursor = cursor
+	}
+	switch {
+	case full:
+		batch.MoreResults = pb.QueryResultBatch_NOT_FINISHED
+	case result.AtLimit:
+		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_LIMIT
+	case result.AtCursor:
+		batch.MoreResults = pb.QueryResultBatch_MORE_RESULTS_AFTER_CURSOR
+	default:
+		batch.MoreResults = pb.QueryResultBatch_NO_MORE_RESULTS
 	}
 	batch.ProtoReflect().SetUnknown(wire)
 	return batch, nil
