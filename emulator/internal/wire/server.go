@@ -20,6 +20,7 @@ const MaxMessage = 16 << 20
 
 const (
 	sniffTimeout    = 30 * time.Second     // for the first bytes, and for HTTP headers
+	readTimeout     = time.Minute          // for a whole HTTP/1.1 request; no handler here takes longer
 	idleTimeout     = 5 * time.Minute      // of an HTTP/1.1 connection
 	closeGrace      = time.Second          // running requests may finish
 	closeBound      = 5 * time.Second      // cancelled ones must
@@ -122,6 +123,7 @@ func (s *Server) start(l net.Listener) bool {
 			Handler:           s.counted(Guard(s.HTTP, s.AllowHosts)),
 			BaseContext:       func(net.Listener) context.Context { return base },
 			ReadHeaderTimeout: sniffTimeout,
+			ReadTimeout:       readTimeout,
 			IdleTimeout:       idleTimeout,
 			ErrorLog:          slog.NewLogLogger(s.logger().Handler(), slog.LevelWarn),
 		}

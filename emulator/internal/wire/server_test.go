@@ -293,6 +293,26 @@ func TestIdleKeepaliveIsWelcome(t *testing.T) {
 	})
 }
 
+// A body that is announced and never comes holds its connection for a minute.
+func TestSlowBodyIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := serve(t, &wire.Server{HTTP: pathHandler})
+		conn, err := r.net.DialContext(t.Context(), "tcp", r.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		start := time.Now()
+		fmt.Fprintf(conn, "POST /x HTTP/1.1\r\nHost: %s\r\nContent-Length: 1000\r\n\r\nx", r.addr)
+		if _, err := io.Copy(io.Discard, conn); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(start); took > 2*time.Minute {
+			t.Errorf("the connection was held for %v", took)
+		}
+	})
+}
+
 func TestCloseLetsRunningRequestsFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serve(t, &wire.Server{
