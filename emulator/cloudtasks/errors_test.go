@@ -239,7 +239,7 @@ func TestErrorsQuoteLittle(t *testing.T) {
 		e := start(t, nil, nil)
 		e.queue(nil)
 		ctx := t.Context()
-		long := strings.Repeat("é ", 5<<20/3)
+		long := strings.Repeat("é ", 20_000)
 		create := func(parent string, task *cloudtaskspb.Task) error {
 			_, err := e.tasks.CreateTask(ctx, &cloudtaskspb.CreateTaskRequest{Parent: parent, Task: task})
 			return err
@@ -257,9 +257,9 @@ func TestErrorsQuoteLittle(t *testing.T) {
 		_, batched := e.tasks.BatchCreateTasks(ctx, &cloudtaskspb.BatchCreateTasksRequest{
 			Parent: queue1, Requests: []*cloudtaskspb.CreateTaskRequest{{Parent: long}}})
 		for what, err := range map[string]error{
-			"header name":  headers(map[string]string{long: "v"}),
-			"header value": headers(map[string]string{strings.Repeat("n", 5<<20): "\x00"}),
-			"headers":      headers(map[string]string{"n": strings.Repeat("v", 5<<20)}),
+			"header name":  headers(map[string]string{strings.Repeat("é", 5<<19): "v"}),
+			"header value": headers(map[string]string{strings.Repeat("n", 60_000): "\x00"}),
+			"headers":      headers(map[string]string{"n": strings.Repeat("v", 1<<20)}),
 			"queue name":   create(location+"/queues/"+strings.Repeat("q", 1<<20), post("")),
 			"task name":    create(queue1, post(long)),
 			"routing":      create(queue1, appEngine),
@@ -269,7 +269,7 @@ func TestErrorsQuoteLittle(t *testing.T) {
 		} {
 			s := status.Convert(err)
 			if s.Code() != codes.InvalidArgument || len(s.Message()) > 800 {
-				t.Errorf("%s of megabytes: %v with %d bytes: %.300s", what, s.Code(), len(s.Message()), s.Message())
+				t.Errorf("a huge %s: %v with %d bytes: %.300s", what, s.Code(), len(s.Message()), s.Message())
 			}
 		}
 	})
