@@ -76,7 +76,7 @@ func New(o *Options) (*Server, error) {
 	s.service = protocol.New(store, transactions.Options{
 		Optimistic: optimistic, Idle: o.TransactionIdle, Max: o.TransactionMax,
 	})
-	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(s.service.Count))...)
+	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(s.service.Count, s.service.Bound))...)
 	pb.RegisterDatastoreServer(g, s.service)
 	s.wire = &wire.Server{GRPC: g, HTTP: s.endpoints(o.Shutdown), AllowHosts: o.AllowHosts, Logger: o.Logger}
 	return s, nil

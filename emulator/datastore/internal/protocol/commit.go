@@ -201,6 +201,9 @@ func (c *commit) run(ctx context.Context) (storage.Committed, error) {
 				return storage.Committed{}, err
 			}
 		}
+		if err := c.checkWritten(); err != nil {
+			return storage.Committed{}, err
+		}
 		done, err := c.database.tx.Commit(ctx, c.tx, c.mutations)
 		if !errors.Is(err, storage.ErrChanged) {
 			return done, err
