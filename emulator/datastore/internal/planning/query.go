@@ -1,11 +1,11 @@
 package planning
 
 import (
-	"fmt"
 	"slices"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 )
 
 const keyProperty = "__key__"
@@ -64,7 +64,7 @@ func (e Unsupported) Error() string {
 	return string(e) + " not supported by this emulator yet"
 }
 
-func invalid(format string, args ...any) error { return Invalid(fmt.Sprintf(format, args...)) }
+func invalid(format string, args ...any) error { return Invalid(texts.Sprintf(format, args...)) }
 
 // KeyCheck validates a key of a filter against the request's partition.
 type KeyCheck func(*pb.Key) error
@@ -102,7 +102,7 @@ func (q *Query) parseShape(m *pb.Query) error {
 		q.kind = kinds[0].GetName()
 		switch q.kind {
 		case "__kind__", "__namespace__", "__property__":
-			return Unsupported(fmt.Sprintf("queries of the metadata kind %q are", q.kind))
+			return Unsupported(texts.Sprintf("queries of the metadata kind %q are", q.kind))
 		}
 	}
 	if len(m.GetDistinctOn()) > 0 {
@@ -283,7 +283,7 @@ func (p *filterParser) property(f *pb.PropertyFilter) error {
 	case pb.PropertyFilter_OPERATOR_UNSPECIFIED:
 		return invalid("a property filter must specify an operator")
 	case pb.PropertyFilter_IN, pb.PropertyFilter_NOT_IN, pb.PropertyFilter_NOT_EQUAL:
-		return Unsupported(fmt.Sprintf("the filter operator %s is", op))
+		return Unsupported(texts.Sprintf("the filter operator %s is", op))
 	case pb.PropertyFilter_HAS_ANCESTOR, pb.PropertyFilter_EQUAL,
 		pb.PropertyFilter_LESS_THAN, pb.PropertyFilter_LESS_THAN_OR_EQUAL,
 		pb.PropertyFilter_GREATER_THAN, pb.PropertyFilter_GREATER_THAN_OR_EQUAL:
@@ -328,7 +328,7 @@ func (p *filterParser) property(f *pb.PropertyFilter) error {
 		p.values = bounds{prefix, encoding.PrefixEnd(prefix)}
 	}
 	if p.inequality != name {
-		return Unsupported(fmt.Sprintf("inequality filters on several properties (%s and %s) are", p.inequality, name))
+		return Unsupported(texts.Sprintf("inequality filters on several properties (%s and %s) are", p.inequality, name))
 	}
 	p.values.compare(op, at, encoding.PrefixEnd(at))
 	return nil

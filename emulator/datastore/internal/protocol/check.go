@@ -50,7 +50,7 @@ func (p partition) check() error {
 	switch {
 	case p.project == "":
 		return invalid("The app id is the empty string.")
-	case !validDimension(strings.ReplaceAll(p.project, ":", "-")):
+	case len(p.project) > maxPartition || !validDimension(strings.ReplaceAll(p.project, ":", "-")):
 		return invalid("Illegal string %q in app id.", p.project)
 	case p.database == "(default)":
 		return invalid("%q is an invalid database id.", p.database)

@@ -10,13 +10,14 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
 
 func invalid(format string, args ...any) error {
-	return status.Errorf(codes.InvalidArgument, format, args...)
+	return status.Error(codes.InvalidArgument, texts.Sprintf(format, args...))
 }
 
 func unimplemented(what string) error {
@@ -73,16 +74,16 @@ func (p partition) reference(entityRow string) string {
 	}
 	b.WriteString("path <\n")
 	for _, e := range path {
-		fmt.Fprintf(&b, "  Element {\n    type: %q\n", e.GetKind())
+		fmt.Fprintf(&b, "  Element {\n    type: %q\n", texts.Quote(e.GetKind()))
 		if name := e.GetName(); name != "" {
-			fmt.Fprintf(&b, "    name: %q\n", name)
+			fmt.Fprintf(&b, "    name: %q\n", texts.Quote(name))
 		} else {
 			fmt.Fprintf(&b, "    id: %d\n", e.GetId())
 		}
 		b.WriteString("  }\n")
 	}
 	b.WriteString(">\n")
-	return b.String()
+	return texts.Bound(b.String())
 }
 
 // entityGroup renders what a contention was about: the root of the entity, as
@@ -95,7 +96,7 @@ func (p partition) entityGroup(entityRow string) string {
 	if err != nil || len(path) == 0 {
 		return ""
 	}
-	return fmt.Sprintf(" entity groups: [(app=%s, %s, %s)]", p.project, path[0].GetKind(), identifier(path[0]))
+	return texts.Sprintf(" entity groups: [(app=%s, %s, %s)]", p.project, path[0].GetKind(), identifier(path[0]))
 }
 
 func identifier(e *pb.Key_PathElement) string {

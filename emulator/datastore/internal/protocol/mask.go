@@ -17,7 +17,7 @@ func newMask(m *pb.PropertyMask) (*mask, error) {
 		if p == "" {
 			return nil, invalid("The property mask contains an empty path.")
 		}
-		if p != "__key__" && reserved.MatchString(p) {
+		if p != "__key__" && len(p) <= maxName && reserved.MatchString(p) {
 			return nil, invalid("The property.name %q is reserved.", p)
 		}
 	}
