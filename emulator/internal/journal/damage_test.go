@@ -218,6 +218,30 @@ func TestOtherFormatVersionIsRefused(t *testing.T) {
 	}
 }
 
+// A log that lost its marks together with what they covered looks like one that
+// was never synced: it is cut off, and the report doesn't say that nothing was.
+func TestLostMarksVouchForNothing(t *testing.T) {
+	dir, data, ends := writeLog(t, true)
+	for at := range ends[1] {
+		overwrite(t, dir, logName(1), data[:at])
+		logger, messages := logged()
+		j, got, err := tryOpen(dir, &Options{Logger: logger, Fsync: FsyncNever})
+		if err != nil {
+			t.Fatalf("cut at %d: %v", at, err)
+		}
+		closeNow(t, j)
+		if want := at >= ends[0]; (len(got) == 1) != want || len(got) > 1 {
+			t.Fatalf("cut at %d: %q", at, got)
+		}
+		if at == ends[0] || at == headSize {
+			continue // nothing is left of the loss, and nothing reported
+		}
+		if !strings.Contains(messages(), "no sync mark that is left covers") {
+			t.Fatalf("cut at %d: the log says %q", at, messages())
+		}
+	}
+}
+
 // FuzzOpen opens a folder whose log is arbitrary: it is refused, or what was
 // found is what every later Open finds, and appending works.
 func FuzzOpen(f *testing.F) {

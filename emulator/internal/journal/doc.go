@@ -32,6 +32,11 @@
 // damage apart. Damage after the last mark is what a power loss leaves behind:
 // it is cut off and reported in the log. Damage before it means that data once
 // on stable storage has changed: Open refuses the folder and says where.
+// A mark stands behind what it covers, so a file that lost its end, the marks in
+// it included, can't be told from one that was never synced, and one truncated
+// to nothing can't be told from a new one: what is whole is replayed, a torn
+// frame or header is cut off and reported, and a cut between two frames is not
+// even seen. Only a mark in a later log file would give it away.
 // A full disk fails the append that met it; appends work again once there is
 // room. A failed sync can't be repeated safely (the operating system may have
 // dropped the pages), so after one the journal refuses to append.

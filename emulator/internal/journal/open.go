@@ -249,7 +249,7 @@ func (j *Journal) refuseIfMarked(seq uint64, f *os.File, size, offset int64, id 
 
 // cut removes the damage: the rest of the log and all later ones.
 func (j *Journal) cut(seq uint64, size, offset int64, later []uint64) error {
-	j.log.Warn("journal ended in damage that no sync covered, as a crash leaves it: cut off",
+	j.log.Warn("journal ended in damage that no sync mark that is left covers: cut off",
 		"dir", j.dir, "file", logName(seq), "offset", offset, "bytes", size-offset, "laterFiles", len(later))
 	for _, seq := range slices.Backward(later) {
 		if err := j.root.Remove(logName(seq)); err != nil {
