@@ -23,4 +23,27 @@
 // A client that dies in a read-write transaction leaves its locks behind until
 // Options.TransactionIdle has passed. When the disk is full, commits fail and
 // reads go on.
+//
+// Answers stay under 4 MiB, which is what gRPC clients take: a batch of a query
+// ends early, a lookup defers the rest of its keys. Google's Go client, in a
+// transaction with BeginLater whose first read is such a lookup, begins another
+// transaction for the deferred keys and forgets it: their locks go after
+// Options.TransactionIdle. Begin such transactions at once, or read less.
+//
+// # Not there yet
+//
+// What follows answers UNIMPLEMENTED and changes nothing:
+//
+//   - filters with IN, NOT_IN and NOT_EQUAL, the composite filter OR, and
+//     inequalities on several properties;
+//   - distinct_on, find_nearest, and queries of the kinds __kind__, __namespace__
+//     and __property__;
+//   - the aggregations SUM and AVG (COUNT is there);
+//   - GQL and explain_options, in queries and aggregations;
+//   - reads, queries and read-only transactions at a past read_time;
+//   - property_transforms, and vector values (meaning 31).
+//
+// Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,
+// and no query asks for a composite index. The REST dialect is missing: HTTP/1.1
+// serves GET /, POST /reset and POST /shutdown only, and answers 404 to the rest.
 package datastore

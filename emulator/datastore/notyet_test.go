@@ -1,0 +1,81 @@
+package datastore_test
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/timestamppb"
+)
+
+// TestNotThereYet: what is refused as Unimplemented is in the package comment.
+func TestNotThereYet(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(doc), "# Not there yet")
+	a := api{start(t, nil).raw(), t}
+	ctx := t.Context()
+	run := func(r *pb.RunQueryRequest) error {
+		r.ProjectId = project
+		_, err := a.RunQuery(ctx, r)
+		return err
+	}
+	query := func(kind string, q *pb.Query) error {
+		q.Kind = []*pb.KindExpression{{Name: kind}}
+		return run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_Query{Query: q}})
+	}
+	property := func(name string, op pb.PropertyFilter_Operator, v *pb.Value) *pb.Filter {
+		return &pb.Filter{FilterType: &pb.Filter_PropertyFilter{PropertyFilter: &pb.PropertyFilter{
+			Property: &pb.PropertyReference{Name: name}, Op: op, Value: v}}}
+	}
+	filter := func(op pb.PropertyFilter_Operator) error {
+		return query("A", &pb.Query{Filter: property("p", op, array(integer(1)))})
+	}
+	both := func(op pb.CompositeFilter_Operator) error {
+		return query("A", &pb.Query{Filter: &pb.Filter{FilterType: &pb.Filter_CompositeFilter{CompositeFilter: &pb.CompositeFilter{
+			Op: op, Filters: []*pb.Filter{property("p", pb.PropertyFilter_LESS_THAN, integer(1)), property("q", pb.PropertyFilter_LESS_THAN, integer(1))}}}}})
+	}
+	aggregate := func(g *pb.AggregationQuery_Aggregation) error {
+		_, err := a.RunAggregationQuery(ctx, &pb.RunAggregationQueryRequest{ProjectId: project,
+			QueryType: &pb.RunAggregationQueryRequest_AggregationQuery{AggregationQuery: &pb.AggregationQuery{
+				QueryType:    &pb.AggregationQuery_NestedQuery{NestedQuery: &pb.Query{Kind: []*pb.KindExpression{{Name: "A"}}}},
+				Aggregations: []*pb.AggregationQuery_Aggregation{g}}}})
+		return err
+	}
+	vector := array(integer(1))
+	vector.Meaning = 31
+	transformed := put("A", "n", 1)
+	transformed.PropertyTransforms = []*pb.PropertyTransform{{Property: "n"}}
+	for word, err := range map[string]error{
+		"IN,":                 filter(pb.PropertyFilter_IN),
+		"NOT_IN":              filter(pb.PropertyFilter_NOT_IN),
+		"NOT_EQUAL":           filter(pb.PropertyFilter_NOT_EQUAL),
+		"OR":                  both(pb.CompositeFilter_OR),
+		"inequalities":        both(pb.CompositeFilter_AND),
+		"distinct_on":         query("A", &pb.Query{DistinctOn: []*pb.PropertyReference{{Name: "p"}}}),
+		"find_nearest":        query("A", &pb.Query{FindNearest: &pb.FindNearest{}}),
+		"__kind__":            query("__kind__", &pb.Query{}),
+		"__namespace__":       query("__namespace__", &pb.Query{}),
+		"__property__":        query("__property__", &pb.Query{}),
+		"SUM":                 aggregate(&pb.AggregationQuery_Aggregation{Operator: &pb.AggregationQuery_Aggregation_Sum_{}}),
+		"AVG":                 aggregate(&pb.AggregationQuery_Aggregation{Operator: &pb.AggregationQuery_Aggregation_Avg_{}}),
+		"GQL":                 run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_GqlQuery{GqlQuery: &pb.GqlQuery{QueryString: "SELECT * FROM A"}}}),
+		"explain_options":     run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
+		"past read_time":      run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{}}, ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadTime{ReadTime: timestamppb.New(time.Unix(1, 0))}}}),
+		"property_transforms": a.commit(ctx, nil, transformed),
+		"vector":              a.commit(ctx, nil, upsert(key("A", "n"), "p", vector)),
+	} {
+		if status.Code(err) != codes.Unimplemented {
+			t.Errorf("%s: %v; want Unimplemented", word, err)
+		}
+		if !strings.Contains(section, word) {
+			t.Errorf("the package comment doesn't say that %s is not there yet", word)
+		}
+	}
+}
