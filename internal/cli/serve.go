@@ -36,6 +36,18 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 		return err
 	}
 	embedded := c.embedded(p)
+	if !embedded {
+		if err := c.complete(p); err != nil {
+			return err
+		}
+	}
+	// The port is open before the queue runs: what a restart finds in it would
+	// otherwise be refused once.
+	listener, err := c.listen(ctx, p, env.Getenv("PORT"))
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
 	var suite *emulator.Suite
 	if embedded {
 		if suite, err = c.standIns.start(ctx, log); err != nil {
@@ -43,16 +55,10 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 		}
 		defer func() { err = errors.Join(err, suite.Close()) }()
 		c.standsAt(suite.CloudTasksAddr(), suite.DatastoreAddr(), suite.MemcachedAddr())
+		if err := c.complete(p); err != nil {
+			return err
+		}
 	}
-	if err := c.complete(p); err != nil {
-		return err
-	}
-
-	listener, err := c.listen(ctx, p, env.Getenv("PORT"))
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
 	c.WorkerURL = cmp.Or(c.WorkerURL, "http://"+listener.Addr().String())
 
 	conns, err := c.connect(ctx, log)
