@@ -9,7 +9,7 @@ import (
 type Event struct {
 	Outcome   Outcome
 	Status    int // answered
-	Class     string
+	Class     string // of the URL: anybody's word when the outcome is OutcomeForbidden
 	ID        string // empty when the delivery did not get as far as its body
 	Hop       int
 	Attempt   int // deliveries of this hop so far, this one included

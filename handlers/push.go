@@ -38,7 +38,7 @@ type push struct {
 // readHeaders takes what the queue says about its task: for logs, for
 // DeliveryFrom, and for telling a crash loop. It proves nothing.
 func readHeaders(r *http.Request) *push {
-	p := &push{path: r.PathValue("class"), header: r.Header, received: time.Now()}
+	p := &push{path: clip(r.PathValue("class"), nameBytes), header: r.Header, received: time.Now()}
 	get := func(name string) string {
 		if v := r.Header.Get("X-CloudTasks-" + name); v != "" {
 			return v
