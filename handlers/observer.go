@@ -8,7 +8,7 @@ import (
 // Event describes one delivery.
 type Event struct {
 	Outcome   Outcome
-	Status    int // answered
+	Status    int    // answered
 	Class     string // of the URL: anybody's word when the outcome is OutcomeForbidden
 	ID        string // empty when the delivery did not get as far as its body
 	Hop       int
