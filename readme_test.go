@@ -67,7 +67,8 @@ func readmeOutput(t *testing.T, program string, args []string) []string {
 	t.Helper()
 	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), program, args...)
 	cmd.Env = []string{"HOME=" + t.TempDir(), "LATCHWORK_CLOUD_TASKS_ADDR=127.0.0.1:0", "LATCHWORK_DATASTORE_ADDR=127.0.0.1:0",
-		"LATCHWORK_MEMCACHED_ADDR=127.0.0.1:0", "LATCHWORK_CONSOLE_ADDR=127.0.0.1:0"}
+		"LATCHWORK_MEMCACHED_ADDR=127.0.0.1:0", "LATCHWORK_CONSOLE_ADDR=127.0.0.1:0",
+		"LATCHWORK_DEMO_WITHIN=5m"} // no test is a timed one: other packages' tests may have the machine
 	p := launch(t, cmd)
 	last := "now running"
 	if args[0] == "demo" {

@@ -33,7 +33,7 @@ type demoCommand struct {
 	Unknown        int           `default:"25" help:"How many of them don't exist."`
 	ChaosDuplicate float64       `default:"0.1" help:"Probability, 0 to 1, that a task is delivered twice."`
 	Seed           uint64        `default:"1" help:"Seed of the duplicates."`
-	Within         time.Duration `default:"45s" help:"When to give up."`
+	Within         time.Duration `default:"45s" help:"When to give up." var:"LATCHWORK_DEMO_WITHIN"`
 
 	DatastoreConcurrency string `default:"pessimistic" enum:"pessimistic,optimistic" help:"How transactions meet: pessimistic or optimistic."`
 }
