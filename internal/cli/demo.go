@@ -56,6 +56,11 @@ func (c *demoCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err e
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, c.Within, fmt.Errorf("not done within %v", c.Within))
 	defer cancel()
+	defer func() { // whatever call the end of the time cut off, the time is the reason
+		if cause := context.Cause(ctx); err != nil && cause != nil && !errors.Is(err, cause) {
+			err = errors.Join(cause, err)
+		}
+	}()
 
 	s := standIns{
 		CloudTasksAddr: "127.0.0.1:0", DatastoreAddr: "127.0.0.1:0", MemcachedAddr: "127.0.0.1:0", ConsoleAddr: "off",
@@ -75,7 +80,7 @@ func (c *demoCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err e
 	}
 	// All of it shares this machine: a burst may take longer to reach the queue than
 	// a sweeper should wait for.
-	to := services{WorkerURL: "http://" + listener.Addr().String(), submitWait: c.Within}
+	to := services{WorkerURL: "http://" + listener.Addr().String(), submitWait: time.Minute}
 	to.standsAt(suite.CloudTasksAddr(), suite.DatastoreAddr(), suite.MemcachedAddr())
 	if err := to.complete(ownMachine); err != nil {
 		return err
