@@ -15,8 +15,7 @@ import (
 
 const (
 	maxBody   = 1 << 20 // of a push: no queue delivers more
-	bodyTime  = 30 * time.Second
-	nameBytes = 500 // of a queue or a task: the longest task ID
+	nameBytes = 500     // of a queue or a task: the longest task ID
 )
 
 // push is one delivery as it came in: headers, then body.
@@ -87,38 +86,20 @@ func (p *push) readBody(r *http.Request) error {
 	return nil
 }
 
-// servePush answers one delivery: verify, then body, then deliver. It is the
-// one place that turns an outcome into an answer.
+// servePush answers one delivery: verify, then body, then deliver.
 func (s *Server) servePush(w http.ResponseWriter, r *http.Request) {
 	p := readHeaders(r)
-	outcome, err := s.receive(r, p, http.NewResponseController(w))
-	status := outcome.Status()
-	if status == http.StatusOK {
-		w.WriteHeader(status)
-	} else {
-		http.Error(w, outcome.String(), status) // no details: the queue reads no prose
-	}
-	s.report(r.Context(), p, outcome, status, err)
+	outcome, err := s.admit(w, r, func(ctx context.Context) (Outcome, error) {
+		err := p.readBody(r)
+		bodyDone(w)
+		return s.receive(ctx, p, err)
+	})
+	answer(w, outcome)
+	s.report(r.Context(), p, outcome, err)
 }
 
-func (s *Server) receive(r *http.Request, p *push, conn *http.ResponseController) (Outcome, error) {
-	// The body has its time, also the one that a refused caller still sends. What
-	// can't set it (a test's recorder) has no slow body either.
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
-	if _, err := s.verifier.Verify(r); err != nil {
-		return OutcomeForbidden, err
-	}
-	if !s.enter() {
-		return OutcomeShutdown, ErrShutdown
-	}
-	defer s.leave()
-
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(s.life, func() { cancel(ErrShutdown) })()
-
-	err := p.readBody(r)
-	_ = conn.SetReadDeadline(time.Time{}) // a deadline that stayed would end the handler's context
+// receive takes a delivery whose body was read, with what came of that.
+func (s *Server) receive(ctx context.Context, p *push, err error) (Outcome, error) {
 	switch {
 	case err == nil:
 		return s.deliver(ctx, p)
@@ -131,8 +112,8 @@ func (s *Server) receive(r *http.Request, p *push, conn *http.ResponseController
 	}
 }
 
-func (s *Server) report(ctx context.Context, p *push, o Outcome, status int, err error) {
-	took := time.Since(p.received)
+func (s *Server) report(ctx context.Context, p *push, o Outcome, err error) {
+	status, took := o.Status(), time.Since(p.received)
 	level := slog.LevelDebug
 	switch {
 	case o == OutcomeDead || o == OutcomeMalformed:

@@ -44,29 +44,17 @@ func sweepClass(queue string) tasks.Class[sweepShard] {
 // serveSweep answers the cron job: it looks which shards of the outbox have
 // stragglers, and enqueues a task for each, which de-duplicates by its slot.
 func (s *Server) serveSweep(w http.ResponseWriter, r *http.Request) {
-	outcome, err := s.startSweep(r)
+	outcome, err := s.admit(w, r, func(ctx context.Context) (Outcome, error) {
+		bodyDone(w) // there is none to read
+		return s.startSweep(ctx)
+	})
 	if err != nil {
 		s.log.WarnContext(r.Context(), "sweep", "outcome", outcome, "error", err)
 	}
-	if status := outcome.Status(); status == http.StatusOK {
-		w.WriteHeader(status)
-	} else {
-		http.Error(w, outcome.String(), status)
-	}
+	answer(w, outcome)
 }
 
-func (s *Server) startSweep(r *http.Request) (Outcome, error) {
-	if _, err := s.verifier.Verify(r); err != nil {
-		return OutcomeForbidden, err
-	}
-	if !s.enter() {
-		return OutcomeShutdown, ErrShutdown
-	}
-	defer s.leave()
-	ctx, cancel := context.WithCancelCause(r.Context())
-	defer cancel(nil)
-	defer context.AfterFunc(s.life, func() { cancel(ErrShutdown) })()
-
+func (s *Server) startSweep(ctx context.Context) (Outcome, error) {
 	shards, err := s.client.OutboxShards(ctx, s.o.SweepShards)
 	if err != nil {
 		return OutcomeUnavailable, err
