@@ -82,38 +82,23 @@ func acquire(s *MemcacheStore, r request) (a answer) {
 	return a
 }
 
-// extend renews the owner's entry. What cas meets decides: gone is lost, and
-// changed is looked at again, since it may have been by a write of our own
-// whose answer was lost.
+// extend renews the owner's entry.
 func extend(s *MemcacheStore, r request) answer {
-	redials := 1
-	for range maxRounds {
-		seen, err := s.get(r, &redials)
-		if errors.Is(err, memcache.ErrCacheMiss) {
-			return answer{}
-		}
-		if err != nil {
-			return answer{err: fmt.Errorf("memcached: get: %w", err)}
-		}
-		if string(seen.Value) != r.owner {
-			return answer{}
-		}
-		seen.Expiration = r.exp
-		err = s.cas(r, seen)
-		switch {
-		case err == nil:
-			return answer{held: true}
-		case changed(err), s.redial(err, &redials):
-		default:
-			return answer{err: fmt.Errorf("memcached: cas: %w", err)}
-		}
-	}
-	return answer{err: errChanging}
+	return s.rewrite(r, func(seen *memcache.Item) { seen.Expiration = r.exp })
 }
 
 // release empties the owner's entry. A refresh that was under way may get
 // between its two steps; then it looks again.
 func release(s *MemcacheStore, r request) answer {
+	a := s.rewrite(r, func(seen *memcache.Item) { seen.Value, seen.Expiration = nil, releasedExpiration })
+	a.held = false
+	return a
+}
+
+// rewrite changes the owner's entry. What cas meets decides: gone is lost, and
+// changed is looked at again, since it may have been by a write of our own
+// whose answer was lost.
+func (s *MemcacheStore) rewrite(r request, change func(*memcache.Item)) answer {
 	redials := 1
 	for range maxRounds {
 		seen, err := s.get(r, &redials)
@@ -126,11 +111,11 @@ func release(s *MemcacheStore, r request) answer {
 		if string(seen.Value) != r.owner {
 			return answer{}
 		}
-		seen.Value, seen.Expiration = nil, releasedExpiration
+		change(seen)
 		err = s.cas(r, seen)
 		switch {
 		case err == nil:
-			return answer{}
+			return answer{held: true}
 		case changed(err), s.redial(err, &redials):
 		default:
 			return answer{err: fmt.Errorf("memcached: cas: %w", err)}
