@@ -12,7 +12,7 @@
 //
 // Guarantees: results come in Datastore's order, an entity once, however many
 // of its rows match (in a projection, once for each combination of values);
-// cursors are positions, which hold when rows come and go; Result.Scanned
+// cursors are positions, which hold when rows come and go; Scan
 // covers every row whose appearance or change could change the result.
 //
 // Not guaranteed: index definitions. Sorting replaces composite indexes, at a

@@ -28,10 +28,23 @@ type Result struct {
 	AtLimit  bool // the query's limit was reached, with more behind it
 	AtCursor bool // the end cursor was reached, with more behind it
 
-	// What was gone through, as the half-open interval of rows [Lo, Hi).
-	Lo, Hi string
-
+	Scan
 	lastSkipped Hit
+}
+
+// Scan is what a run went through.
+type Scan struct {
+	Ranges []Range // every row whose appearance or change could change the result
+}
+
+// Range is the half-open interval of rows [Lo, Hi), which isn't empty.
+type Range struct{ Lo, Hi string }
+
+func scanned(lo, hi string) Scan {
+	if lo >= hi {
+		return Scan{}
+	}
+	return Scan{Ranges: []Range{{lo, hi}}}
 }
 
 // Run runs q on the view. It returns at most max results and, but for the
@@ -39,19 +52,21 @@ type Result struct {
 func (q *Query) Run(view storage.View, maxHits, maxBytes int) Result {
 	r := runner{q: q, view: view, maxHits: maxHits, maxBytes: maxBytes}
 	src := q.source(view)
-	r.Lo, r.Hi = src.rows.lo, src.rows.hi
+	lo, hi := src.rows.lo, src.rows.hi
 	if src.sorted {
 		src.scan(view, func(row storage.Row) bool {
 			more := r.visit(src, row)
 			if !more && src.desc {
-				r.Lo = row.Key
+				lo = row.Key
 			} else if !more {
-				r.Hi = row.Key + "\x00"
+				hi = row.Key + "\x00"
 			}
 			return more
 		})
+		r.Scan = scanned(lo, hi)
 		return r.Result
 	}
+	r.Scan = scanned(lo, hi)
 	for _, h := range q.collect(view, src, maxHits) {
 		if !r.take(h) {
 			break
@@ -60,14 +75,25 @@ func (q *Query) Run(view storage.View, maxHits, maxBytes int) Result {
 	return r.Result
 }
 
-// Count is the number of results of q, at most upTo (-1: no bound), and what
-// was gone through.
-func (q *Query) Count(view storage.View, upTo int) (n int, lo, hi string) {
+// Each calls f with all results of q in their order, whatever batches they would
+// come in, until it returns false.
+func (q *Query) Each(view storage.View, f func(Hit) bool) Scan {
+	r := q.Run(view, math.MaxInt, math.MaxInt)
+	for _, h := range r.Hits {
+		if !f(h) {
+			break
+		}
+	}
+	return r.Scan
+}
+
+// Count is the number of results of q, at most upTo (-1: no bound).
+func (q *Query) Count(view storage.View, upTo int) (n int, scan Scan) {
 	if q.limit >= 0 && (upTo < 0 || q.limit < upTo) {
 		upTo = q.limit
 	}
 	src := q.source(view)
-	lo, hi = src.rows.lo, src.rows.hi
+	lo, hi := src.rows.lo, src.rows.hi
 	switch {
 	case q.start != nil || q.end != nil:
 		all := *q
@@ -95,7 +121,7 @@ func (q *Query) Count(view storage.View, upTo int) (n int, lo, hi string) {
 	if upTo >= 0 {
 		n = min(n, upTo)
 	}
-	return n, lo, hi
+	return n, scanned(lo, hi)
 }
 
 // source is the interval of rows to go through for candidates.

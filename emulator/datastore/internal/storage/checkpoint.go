@@ -82,7 +82,7 @@ type dbState struct {
 }
 
 func (db *DB) state() dbState {
-	st := dbState{id: db.ID, view: View{tree: db.tree.Copy(), Version: db.version}, idsKept: db.idsKept}
+	st := dbState{id: db.ID, view: View{tables: db.tables.snapshot(), Version: db.version}, idsKept: db.idsKept}
 	for n := range db.reserved {
 		st.reserved = append(st.reserved, n)
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
-	"github.com/tidwall/btree"
 )
 
 // DB is one database.
@@ -14,7 +13,7 @@ type DB struct {
 	store *Store
 
 	mu      sync.RWMutex
-	tree    *btree.BTreeG[Row]
+	tables  tables
 	version int64 // of the newest commit
 	buf     []byte
 	gone    deletions
@@ -30,7 +29,7 @@ type DB struct {
 func (db *DB) Read(f func(View)) {
 	db.mu.RLock()
 	defer db.mu.RUnlock()
-	f(View{tree: db.tree, Version: db.version})
+	f(View{tables: db.tables, Version: db.version})
 }
 
 // Snapshot returns the present state for keeping, in constant time. Each one
@@ -38,7 +37,7 @@ func (db *DB) Read(f func(View)) {
 func (db *DB) Snapshot() View {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return View{tree: db.tree.Copy(), Version: db.version}
+	return View{tables: db.tables.snapshot(), Version: db.version}
 }
 
 // ReadTime is the time (µs) that a strong read made now speaks for.
@@ -63,7 +62,7 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	if len(mutations) > 1 {
 		pending = make(map[string]*Entity, len(mutations))
 	}
-	view := View{tree: db.tree, Version: db.version}
+	view := View{tables: db.tables, Version: db.version}
 	for i := range mutations {
 		m := &mutations[i]
 		current, touched := pending[m.Key]
@@ -101,49 +100,12 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 // maxKeptBuffer bounds the record buffer that a database keeps between commits.
 const maxKeptBuffer = 1 << 20
 
-// apply replaces the rows of one entity. It returns how many index entries
-// changed as Datastore counts them: the entity, and two for each property row,
-// one for either direction.
+// apply makes one mutation of the commit with this version. It returns how many
+// index entries changed.
 func (db *DB) apply(m *Mutation, version int64) (updates int) {
-	var old, rows []string
-	var before Row
-	var existed bool
-	if m.Entity != nil {
-		rows = m.Entity.rows
-		before, existed = db.tree.Set(Row{Key: rows[0], Entity: m.Entity}) // not m.Key, which has memory of its own
-		updates++
-	} else if before, existed = db.tree.Delete(Row{Key: m.Key}); existed {
+	before, updates := db.tables.put(m.Key, m.Entity)
+	if before != nil && m.Entity == nil {
 		db.gone.add(m.Key, version)
-		updates++
-	}
-	// The entity row and the kind row follow from the key alone; the property
-	// rows are sorted, so one walk over both finds what is gone.
-	if existed {
-		old = before.Entity.rows
-		if m.Entity == nil {
-			db.tree.Delete(Row{Key: old[1]})
-		}
-		var stay []string
-		if m.Entity != nil {
-			stay = rows[2:]
-		}
-		for _, row := range old[2:] {
-			for len(stay) > 0 && stay[0] < row {
-				stay = stay[1:]
-			}
-			if len(stay) == 0 || stay[0] != row {
-				db.tree.Delete(Row{Key: row})
-				updates += 2
-			}
-		}
-	}
-	for i, row := range rows {
-		if i == 0 {
-			continue // set above
-		}
-		if _, replaced := db.tree.Set(Row{Key: row, Entity: m.Entity}); !replaced && i >= 2 {
-			updates += 2
-		}
 	}
 	return updates
 }

@@ -44,7 +44,7 @@ func (db *DB) AllocateIDs(keys []*pb.Key) error {
 func (db *DB) allocateIDs(keys []*pb.Key) (journal.Synced, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	view := View{tree: db.tree}
+	view := View{tables: db.tables}
 	for _, k := range keys {
 		last := k.Path[len(k.Path)-1]
 		for {

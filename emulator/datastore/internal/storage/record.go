@@ -120,7 +120,7 @@ func (s *Store) replay(record []byte) error {
 		db.gone.forgotten = db.version
 		db.keepIDs(r.uvarint())
 	case recordReset:
-		db.tree = newTree()
+		db.tables = newTables()
 		db.version = max(db.version, int64(r.uvarint()))
 		db.gone.forgotten = db.version
 	case recordEntities:

@@ -115,7 +115,7 @@ func TestRowsFollowEntities(t *testing.T) {
 				want[row] = versions[all[0]]
 			}
 		}
-		if diff := cmp.Diff(want, rows(View{tree: db.tree})); diff != "" {
+		if diff := cmp.Diff(want, rows(View{tables: db.tables})); diff != "" {
 			r.Fatalf("rows (-want +got):\n%s", diff)
 		}
 		if then != nil && !maps.Equal(then, rows(snapshot)) {
@@ -130,7 +130,7 @@ func TestRowsFollowEntities(t *testing.T) {
 		}
 		defer s.Close()
 		db = s.DB(ID{Project: "p"})
-		if diff := cmp.Diff(want, rows(View{tree: db.tree})); diff != "" || db.version != last {
+		if diff := cmp.Diff(want, rows(View{tables: db.tables})); diff != "" || db.version != last {
 			r.Fatalf("after a restart, version %d, was %d; rows (-want +got):\n%s", db.version, last, diff)
 		}
 	})

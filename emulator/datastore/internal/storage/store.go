@@ -71,7 +71,7 @@ func (s *Store) DB(id ID) *DB {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if db = s.databases[id]; db == nil {
-		db = &DB{ID: id, store: s, tree: newTree(), reserved: map[uint64]struct{}{}}
+		db = &DB{ID: id, store: s, tables: newTables(), reserved: map[uint64]struct{}{}}
 		s.databases[id] = db
 	}
 	return db
@@ -112,6 +112,6 @@ func (db *DB) reset() error {
 	if err != nil {
 		return err
 	}
-	db.tree, db.version, db.gone.forgotten = newTree(), version, version
+	db.tables, db.version, db.gone.forgotten = newTables(), version, version
 	return synced.Wait()
 }

@@ -1,25 +1,15 @@
 package storage
 
-import (
-	"github.com/tidwall/btree"
-)
-
 // Row is one index row and the entity that it belongs to.
 type Row struct {
 	Key    string
 	Entity *Entity
 }
 
-func newTree() *btree.BTreeG[Row] {
-	return btree.NewBTreeGOptions(
-		func(a, b Row) bool { return a.Key < b.Key },
-		btree.Options{NoLocks: true})
-}
-
 // View reads one state of a database: the live one inside DB.Read, or a
 // snapshot, which stays as it is.
 type View struct {
-	tree    *btree.BTreeG[Row]
+	tables
 	Version int64 // of the newest commit in it; 0 when there has been none
 }
 

@@ -1,0 +1,63 @@
+package storage
+
+import "github.com/tidwall/btree"
+
+// tables are the rows of one state of a database.
+type tables struct {
+	tree *btree.BTreeG[Row]
+}
+
+func newTables() tables {
+	return tables{tree: btree.NewBTreeGOptions(
+		func(a, b Row) bool { return a.Key < b.Key },
+		btree.Options{NoLocks: true})}
+}
+
+// snapshot is a copy that shares what neither side changes.
+func (t *tables) snapshot() tables { return tables{tree: t.tree.Copy()} }
+
+// put replaces the rows of the entity with the given entity row by those of
+// another version of it, nil being none. It returns the version that was there,
+// and how many index entries changed as Datastore counts them: the entity, and
+// two for each property row, one for either direction.
+func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
+	var rows, old []string
+	var was Row
+	if after != nil {
+		rows = after.rows
+		was, _ = t.tree.Set(Row{Key: rows[0], Entity: after}) // not key, which has memory of its own
+		updates++
+	} else if was, _ = t.tree.Delete(Row{Key: key}); was.Entity != nil {
+		updates++
+	}
+	// The entity row and the kind row follow from the key alone; the property
+	// rows are sorted, so one walk over both finds what is gone.
+	if before = was.Entity; before != nil {
+		old = before.rows
+		if after == nil {
+			t.tree.Delete(Row{Key: old[1]})
+		}
+		var stay []string
+		if after != nil {
+			stay = rows[2:]
+		}
+		for _, row := range old[2:] {
+			for len(stay) > 0 && stay[0] < row {
+				stay = stay[1:]
+			}
+			if len(stay) == 0 || stay[0] != row {
+				t.tree.Delete(Row{Key: row})
+				updates += 2
+			}
+		}
+	}
+	for i, row := range rows {
+		if i == 0 {
+			continue // set above
+		}
+		if _, replaced := t.tree.Set(Row{Key: row, Entity: after}); !replaced && i >= 2 {
+			updates += 2
+		}
+	}
+	return before, updates
+}
