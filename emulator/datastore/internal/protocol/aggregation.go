@@ -15,18 +15,9 @@ const maxAggregations = 5
 
 // RunAggregationQuery implements the RPC, for COUNT.
 func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregationQueryRequest) (*pb.RunAggregationQueryResponse, error) {
-	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
+	d, err := s.openQuery(req)
 	if err != nil {
 		return nil, err
-	}
-	if req.GetGqlQuery() != nil {
-		return nil, unimplemented("GQL queries are")
-	}
-	if req.GetExplainOptions() != nil {
-		return nil, unimplemented("explain_options are")
-	}
-	if req.GetAggregationQuery().GetNestedQuery() == nil {
-		return nil, invalid("a query must be specified")
 	}
 	counts, err := parseAggregations(req.GetAggregationQuery().GetAggregations())
 	if err != nil {
@@ -34,7 +25,7 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 	}
 	q, err := d.parseQuery(req.GetPartitionId(), req.GetAggregationQuery().GetNestedQuery())
 	if err != nil {
-		return nil, d.toStatus(err)
+		return nil, err
 	}
 	// One count serves all: as far as the one that goes furthest.
 	upTo := counts[0].upTo

@@ -11,15 +11,6 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 )
 
-// parseQuery checks a query of the partition and brings it into normal form.
-func (d database) parseQuery(id *pb.PartitionId, q *pb.Query) (*planning.Query, error) {
-	id, err := d.adopt(id)
-	if err != nil {
-		return nil, err
-	}
-	return planning.Parse(id, q, d.completeKey)
-}
-
 // footprint is what a scan means to transactions.
 func footprint(s planning.Scan) []transactions.Range {
 	ranges := make([]transactions.Range, len(s.Ranges))
@@ -31,22 +22,13 @@ func footprint(s planning.Scan) []transactions.Range {
 
 // RunQuery implements the RPC.
 func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.RunQueryResponse, error) {
-	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
+	d, err := s.openQuery(req)
 	if err != nil {
 		return nil, err
 	}
-	if req.GetGqlQuery() != nil {
-		return nil, unimplemented("GQL queries are")
-	}
-	if req.GetExplainOptions() != nil {
-		return nil, unimplemented("explain_options are")
-	}
-	if req.GetQuery() == nil {
-		return nil, invalid("a query must be specified")
-	}
 	q, err := d.parseQuery(req.GetPartitionId(), req.GetQuery())
 	if err != nil {
-		return nil, d.toStatus(err)
+		return nil, err
 	}
 	mask, err := newMask(req.GetPropertyMask())
 	if err != nil {
