@@ -38,7 +38,6 @@
 //     inequalities on several properties;
 //   - distinct_on, find_nearest, and queries of the kinds __kind__, __namespace__
 //     and __property__;
-//   - the aggregations SUM and AVG (COUNT is there);
 //   - GQL and explain_options, in queries and aggregations;
 //   - reads, queries and read-only transactions at a past read_time;
 //   - property_transforms, and vector values (meaning 31).

@@ -41,13 +41,6 @@ func TestNotThereYet(t *testing.T) {
 		return query("A", &pb.Query{Filter: &pb.Filter{FilterType: &pb.Filter_CompositeFilter{CompositeFilter: &pb.CompositeFilter{
 			Op: op, Filters: []*pb.Filter{property("p", pb.PropertyFilter_LESS_THAN, integer(1)), property("q", pb.PropertyFilter_LESS_THAN, integer(1))}}}}})
 	}
-	aggregate := func(g *pb.AggregationQuery_Aggregation) error {
-		_, err := a.RunAggregationQuery(ctx, &pb.RunAggregationQueryRequest{ProjectId: project,
-			QueryType: &pb.RunAggregationQueryRequest_AggregationQuery{AggregationQuery: &pb.AggregationQuery{
-				QueryType:    &pb.AggregationQuery_NestedQuery{NestedQuery: &pb.Query{Kind: []*pb.KindExpression{{Name: "A"}}}},
-				Aggregations: []*pb.AggregationQuery_Aggregation{g}}}})
-		return err
-	}
 	vector := array(integer(1))
 	vector.Meaning = 31
 	transformed := put("A", "n", 1)
@@ -63,8 +56,6 @@ func TestNotThereYet(t *testing.T) {
 		"__kind__":            query("__kind__", &pb.Query{}),
 		"__namespace__":       query("__namespace__", &pb.Query{}),
 		"__property__":        query("__property__", &pb.Query{}),
-		"SUM":                 aggregate(&pb.AggregationQuery_Aggregation{Operator: &pb.AggregationQuery_Aggregation_Sum_{}}),
-		"AVG":                 aggregate(&pb.AggregationQuery_Aggregation{Operator: &pb.AggregationQuery_Aggregation_Avg_{}}),
 		"GQL":                 run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_GqlQuery{GqlQuery: &pb.GqlQuery{QueryString: "SELECT * FROM A"}}}),
 		"explain_options":     run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
 		"past read_time":      run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{}}, ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadTime{ReadTime: timestamppb.New(time.Unix(1, 0))}}}),

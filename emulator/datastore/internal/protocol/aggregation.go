@@ -2,109 +2,249 @@ package protocol
 
 import (
 	"context"
-	"fmt"
+	"slices"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/protobuf/proto"
 )
 
-// maxAggregations bounds the aggregations of one query.
-const maxAggregations = 5
-
-// RunAggregationQuery implements the RPC, for COUNT.
+// RunAggregationQuery implements the RPC.
+//
+// Production scans an index that holds the properties that are summed up, so
+// the base query behaves as if it projected them: entities without them in the
+// index don't count, for COUNT either, a list counts once for each of its
+// values, and a limit takes what comes first in the order of their values.
 func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregationQueryRequest) (*pb.RunAggregationQueryResponse, error) {
 	d, err := s.openQuery(req)
 	if err != nil {
 		return nil, err
 	}
-	counts, err := parseAggregations(req.GetAggregationQuery().GetAggregations())
+	asked := req.GetAggregationQuery()
+	if asked == nil {
+		return nil, invalid("one of fields aggregation_query and gql_query must be set")
+	}
+	a, err := d.parseAggregation(req.GetPartitionId(), asked)
 	if err != nil {
 		return nil, err
 	}
-	q, err := d.parseQuery(req.GetPartitionId(), req.GetAggregationQuery().GetNestedQuery())
-	if err != nil {
-		return nil, err
-	}
-	// One count serves all: as far as the one that goes furthest.
-	upTo := counts[0].upTo
-	for _, c := range counts {
-		if c.upTo < 0 || upTo >= 0 && c.upTo > upTo {
-			upTo = c.upTo
-		}
-	}
-	n := 0
+	var results map[string]*pb.Value
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
 		var scan planning.Scan
-		n, scan = q.Count(v, upTo)
+		results, scan = a.run(v)
 		return transactions.Footprint{Ranges: footprint(scan)}
 	})
 	if err != nil {
 		return nil, d.toStatus(err)
 	}
-	values := make(map[string]*pb.Value, len(counts))
-	for _, c := range counts {
-		m := n
-		if c.upTo >= 0 {
-			m = min(m, c.upTo)
-		}
-		values[c.alias] = &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: int64(m)}}
-	}
 	return &pb.RunAggregationQueryResponse{
 		Transaction: r.transaction,
 		Batch: &pb.AggregationResultBatch{
-			AggregationResults: []*pb.AggregationResult{{AggregateProperties: values}},
+			AggregationResults: []*pb.AggregationResult{{AggregateProperties: results}},
 			MoreResults:        pb.QueryResultBatch_NO_MORE_RESULTS,
 			ReadTime:           r.timestamp(),
 		},
 	}, nil
 }
 
-// count is one COUNT aggregation.
-type count struct {
-	alias string
-	upTo  int // -1: no bound
+// aggregation is an aggregation query, checked.
+type aggregation struct {
+	base       *planning.Query
+	aggregates []aggregate
+	terms      []term
 }
 
-func parseAggregations(all []*pb.AggregationQuery_Aggregation) ([]count, error) {
-	if len(all) == 0 {
-		return nil, invalid("Aggregations can not be empty.")
+// term is a property that is summed up.
+type term struct {
+	name string
+
+	// A property with an equality filter can't be projected. Its value is then
+	// the first of those that the filter names which the entity has, or else
+	// (the filter is one side of an OR) its first value.
+	filtered bool
+	prefix   string   // of its rows
+	equal    []string // index values of the filter, in order
+}
+
+// parseAggregation checks a query and its aggregates.
+func (d database) parseAggregation(id *pb.PartitionId, asked *pb.AggregationQuery) (*aggregation, error) {
+	var a aggregation
+	var err error
+	if a.aggregates, err = parseAggregates(asked.GetAggregations()); err != nil {
+		return nil, err
 	}
-	if len(all) > maxAggregations {
-		return nil, invalid("The maximum number of aggregations allowed in an aggregation query is %d. Received: %d", maxAggregations, len(all))
+	base := asked.GetNestedQuery()
+	if base == nil {
+		base = &pb.Query{}
 	}
-	var counts []count
-	taken := map[string]bool{}
-	unnamed := 0
-	for _, a := range all {
-		c := count{alias: a.GetAlias(), upTo: -1}
-		if c.alias == "" {
-			unnamed++
-			c.alias = fmt.Sprintf("property_%d", unnamed)
-		} else if err := checkName("The property.name", c.alias); err != nil {
-			return nil, err
+	if kinds := base.GetKind(); len(kinds) == 1 && reserved.MatchString(kinds[0].GetName()) {
+		return nil, invalid("Aggregation queries on reserved kinds are not supported.")
+	}
+	if base, err = a.project(d.project, base); err != nil {
+		return nil, err
+	}
+	if a.base, err = d.parseQuery(id, base); err != nil {
+		return nil, err
+	}
+	for i := range a.terms {
+		if t := &a.terms[i]; t.filtered {
+			t.prefix = encoding.PropertyPrefix(id.GetNamespaceId(), base.GetKind()[0].GetName(), t.name)
 		}
-		if taken[c.alias] {
-			return nil, invalid("Aggregation aliases contain duplicate alias: %s.", c.alias)
+	}
+	return &a, nil
+}
+
+// project adds the properties that are summed up to what the query projects.
+func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error) {
+	for _, g := range a.aggregates {
+		known := slices.ContainsFunc(a.terms, func(t term) bool { return t.name == g.property })
+		if g.property != "" && !known {
+			a.terms = append(a.terms, term{name: g.property})
 		}
-		taken[c.alias] = true
-		switch op := a.GetOperator().(type) {
-		case *pb.AggregationQuery_Aggregation_Count_:
-			if u := op.Count.GetUpTo(); u != nil {
-				if u.GetValue() <= 0 {
-					return nil, invalid("up_to must be greater than zero: %d", u.GetValue())
-				}
-				c.upTo = int(u.GetValue())
+	}
+	if len(a.terms) == 0 {
+		return base, nil
+	}
+	var projected []string
+	for _, p := range base.GetProjection() {
+		if name := p.GetProperty().GetName(); name != "__key__" {
+			projected = append(projected, name)
+		}
+	}
+	if len(base.GetProjection()) > 0 && len(projected) == 0 {
+		return nil, invalid("Aggregation over non-key properties is not supported for base query that only returns keys.")
+	}
+	if len(projected) > 0 {
+		for _, t := range a.terms {
+			if !slices.Contains(projected, t.name) {
+				return nil, invalid("The aggregation property %s is not present in the base query's projection.", t.name)
 			}
-		case *pb.AggregationQuery_Aggregation_Sum_:
-			return nil, unimplemented("the aggregation SUM is")
-		case *pb.AggregationQuery_Aggregation_Avg_:
-			return nil, unimplemented("the aggregation AVG is")
-		default:
-			return nil, invalid("an aggregation must specify an operator")
 		}
-		counts = append(counts, c)
+		return base, nil
 	}
-	return counts, nil
+	base = proto.CloneOf(base)
+	for i := range a.terms {
+		t := &a.terms[i]
+		if t.equal, t.filtered = equalities(base.GetFilter(), t.name, project); !t.filtered {
+			base.Projection = append(base.Projection, &pb.Projection{Property: &pb.PropertyReference{Name: t.name}})
+		}
+	}
+	return base, nil
+}
+
+// equalities collects the values that a filter compares the property with for
+// equality, in index form and order.
+func equalities(f *pb.Filter, property, project string) (values []string, found bool) {
+	add := func(v *pb.Value) {
+		if b, ok := encoding.AppendValue(nil, v, project); ok {
+			values = append(values, string(b))
+		}
+	}
+	// What is nested too deep is refused by the planner.
+	var walk func(f *pb.Filter, depth int)
+	walk = func(f *pb.Filter, depth int) {
+		if depth > maxFilterDepth {
+			return
+		}
+		for _, sub := range f.GetCompositeFilter().GetFilters() {
+			walk(sub, depth+1)
+		}
+		p := f.GetPropertyFilter()
+		if p.GetProperty().GetName() != property {
+			return
+		}
+		switch p.GetOp() {
+		case pb.PropertyFilter_EQUAL:
+			found = true
+			add(p.GetValue())
+		case pb.PropertyFilter_IN:
+			found = true
+			for _, v := range p.GetValue().GetArrayValue().GetValues() {
+				add(v)
+			}
+		}
+	}
+	walk(f, 0)
+	slices.Sort(values)
+	return slices.Compact(values), found
+}
+
+// maxFilterDepth is where equalities stops; the planner allows less.
+const maxFilterDepth = 100
+
+// value is what a hit has for the term, in index form; ok is false if it has
+// nothing.
+func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
+	if !t.filtered {
+		return a.base.Value(h, t.name), true
+	}
+	for _, v := range t.equal {
+		at := t.prefix + v
+		if _, ok := h.Entity.First(at, encoding.PrefixEnd(at)); ok {
+			return v, true
+		}
+	}
+	row, ok := h.Entity.First(t.prefix, encoding.PrefixEnd(t.prefix))
+	if !ok {
+		return "", false
+	}
+	_, rest, err := encoding.CutValue(row[len(t.prefix):])
+	return row[len(t.prefix) : len(row)-len(rest)], err == nil
+}
+
+// run computes all aggregates in one scan.
+func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Scan) {
+	var n int
+	var scan planning.Scan
+	tallies := make([]tally, len(a.terms))
+	if len(a.terms) == 0 {
+		n, scan = a.base.Count(view, a.upTo())
+	} else {
+		values := make([]string, len(a.terms))
+		scan = a.base.Each(view, func(h planning.Hit) bool {
+			for i := range a.terms {
+				var ok bool
+				if values[i], ok = a.value(&a.terms[i], h); !ok {
+					return true
+				}
+			}
+			n++
+			for i, v := range values {
+				tallies[i].add(v)
+			}
+			return true
+		})
+	}
+	results := make(map[string]*pb.Value, len(a.aggregates))
+	for _, g := range a.aggregates {
+		t := slices.IndexFunc(a.terms, func(t term) bool { return t.name == g.property })
+		switch g.operator {
+		case operatorCount:
+			m := n
+			if g.upTo >= 0 {
+				m = min(m, g.upTo)
+			}
+			results[g.alias] = integerValue(int64(m))
+		case operatorSum:
+			results[g.alias] = tallies[t].sum()
+		case operatorAverage:
+			results[g.alias] = tallies[t].average()
+		}
+	}
+	return results, scan
+}
+
+// upTo is how far one count must go to serve all; -1: to the end.
+func (a *aggregation) upTo() int {
+	upTo := 0
+	for _, g := range a.aggregates {
+		if g.upTo < 0 {
+			return -1
+		}
+		upTo = max(upTo, g.upTo)
+	}
+	return upTo
 }

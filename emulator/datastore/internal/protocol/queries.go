@@ -34,7 +34,7 @@ func (s *Service) openQuery(req queryRequest) (database, error) {
 // parseQuery checks a query of the partition and brings it into normal form.
 func (d database) parseQuery(id *pb.PartitionId, q *pb.Query) (*planning.Query, error) {
 	if q == nil {
-		return nil, invalid("a query must be specified")
+		return nil, invalid("one of fields Query.query and Query.gql_query must be set")
 	}
 	id, err := d.adopt(id)
 	if err != nil {
