@@ -1,0 +1,106 @@
+package indexes
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// KeyProperty is the name under which queries and definitions speak of keys.
+const KeyProperty = "__key__"
+
+// Property is one property of an index, with its direction.
+type Property struct {
+	Name string
+	Desc bool
+}
+
+// Definition is a composite index. Rows of equal values are in ascending order
+// of keys, unless the last property is the key itself.
+type Definition struct {
+	Kind       string
+	Ancestor   bool // each ancestor of an entity has rows of its own
+	Properties []Property
+}
+
+// Key identifies the index: two definitions with one key are the same index. A
+// last ascending __key__ says nothing that wasn't so, and doesn't count.
+func (d Definition) Key() string {
+	var b strings.Builder
+	b.WriteString(strconv.Quote(d.Kind))
+	if d.Ancestor {
+		b.WriteString(" ancestor")
+	}
+	for _, p := range trimKey(d.Properties) {
+		b.WriteByte(' ')
+		b.WriteString(strconv.Quote(p.Name))
+		if p.Desc {
+			b.WriteString(" desc")
+		}
+	}
+	return b.String()
+}
+
+// Compare orders definitions as index.yaml lists them: by kind, then properties,
+// those without ancestor first.
+func (d Definition) Compare(e Definition) int {
+	return cmp.Or(
+		cmp.Compare(d.Kind, e.Kind),
+		slices.CompareFunc(d.Properties, e.Properties, func(p, q Property) int {
+			return cmp.Or(cmp.Compare(p.Name, q.Name), compareBool(p.Desc, q.Desc))
+		}),
+		compareBool(d.Ancestor, e.Ancestor))
+}
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return 1
+	}
+	return -1
+}
+
+// Text is the definition as an entry of index.yaml, and as production's errors
+// show it.
+func (d Definition) Text() string {
+	var b strings.Builder
+	b.WriteString("- kind: " + scalar(d.Kind) + "\n")
+	if d.Ancestor {
+		b.WriteString("  ancestor: yes\n")
+	}
+	b.WriteString("  properties:\n")
+	for _, p := range d.Properties {
+		b.WriteString("  - name: " + scalar(p.Name) + "\n")
+		if p.Desc {
+			b.WriteString("    direction: desc\n")
+		}
+	}
+	return b.String()
+}
+
+// plain is what YAML takes as a string without quotes, whoever reads it.
+var plain = regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$./-]*$`)
+
+// scalar quotes what YAML would read as something else than this string.
+func scalar(s string) string {
+	switch strings.ToLower(s) {
+	case "y", "n", "yes", "no", "true", "false", "on", "off", "null":
+		return strconv.Quote(s)
+	}
+	if plain.MatchString(s) {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// trimKey cuts a last ascending __key__ off.
+func trimKey(properties []Property) []Property {
+	if n := len(properties); n > 0 && properties[n-1] == (Property{Name: KeyProperty}) {
+		return properties[:n-1]
+	}
+	return properties
+}
