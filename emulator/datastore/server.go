@@ -3,10 +3,8 @@ package datastore
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"github.com/latchwork/latchwork/emulator/internal/wire"
+	"github.com/latchwork/latchwork/emulator/internal/wire/transcode"
 	"google.golang.org/grpc"
 )
 
@@ -76,10 +75,20 @@ func New(o *Options) (*Server, error) {
 	s.service = protocol.New(store, transactions.Options{
 		Optimistic: optimistic, Idle: o.TransactionIdle, Max: o.TransactionMax,
 	})
-	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(s.service.Count, s.service.Bound))...)
-	pb.RegisterDatastoreServer(g, s.service)
-	s.wire = &wire.Server{GRPC: g, HTTP: s.endpoints(o.Shutdown), AllowHosts: o.AllowHosts, Logger: o.Logger}
+	interceptors := []grpc.UnaryServerInterceptor{s.service.Count, s.service.Bound}
+	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
+	s.register(g)
+	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, BadBody: badBody}, s.register)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("datastore: %w", err), store.Close())
+	}
+	s.wire = &wire.Server{GRPC: g, HTTP: s.endpoints(api, o.Shutdown), AllowHosts: o.AllowHosts, Logger: o.Logger}
 	return s, nil
+}
+
+// register registers every service, for gRPC and for HTTP.
+func (s *Server) register(r grpc.ServiceRegistrar) {
+	pb.RegisterDatastoreServer(r, s.service)
 }
 
 // Serve serves l until Close and then returns nil. It may be called for several
@@ -97,29 +106,4 @@ func (s *Server) Close() error {
 		s.closeErr = errors.Join(err, s.store.Close())
 	})
 	return s.closeErr
-}
-
-// endpoints is the HTTP/1.1 side, as Google's emulators have it.
-func (s *Server) endpoints(shutdown func()) http.Handler {
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "Ok\n")
-	})
-	mux.HandleFunc("POST /reset", func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.service.Reset(); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
-		_, _ = io.WriteString(w, "Resetting...\n")
-	})
-	if shutdown != nil {
-		mux.HandleFunc("POST /shutdown", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "Shutting down...\n")
-			shutdown()
-		})
-	}
-	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
-		http.Error(w, "Not Found", http.StatusNotFound)
-	})
-	return mux
 }

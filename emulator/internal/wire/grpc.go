@@ -27,16 +27,18 @@ func GRPCOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
-			defer recoverTo(&err)
-			return handler(ctx, req)
-		}),
+		grpc.ChainUnaryInterceptor(Recover),
 	}
 }
 
-func recoverTo(err *error) {
-	if v := recover(); v != nil {
-		stack := debug.Stack()
-		*err = status.Errorf(codes.Internal, "panic in the emulator, please report it: %v\n%s", v, stack[:min(len(stack), maxStack)])
-	}
+// Recover is an interceptor that answers a panic in a handler with INTERNAL, the
+// panic's value and its stack.
+func Recover(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (resp any, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			stack := debug.Stack()
+			err = status.Errorf(codes.Internal, "panic in the emulator, please report it: %v\n%s", v, stack[:min(len(stack), maxStack)])
+		}
+	}()
+	return handler(ctx, req)
 }

@@ -1,0 +1,135 @@
+package transcode
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+const repeated = protoreflect.Repeated
+
+// maxWalk bounds how deep names are looked for in a body that is refused
+// anyhow; deeper ones are not named in the error.
+const maxWalk = 100
+
+// unknownName returns the first name in a JSON body that is no field, and where
+// it stands, in the words of Google's servers: query.kind[0].
+func unknownName(md protoreflect.MessageDescriptor, body []byte) (name, at string, found bool) {
+	w := &walker{json: json.NewDecoder(bytes.NewReader(body))}
+	w.message(md, "", maxWalk)
+	return w.name, w.at, w.found
+}
+
+// walker reads tokens, not values: a refused body costs no memory.
+type walker struct {
+	json     *json.Decoder
+	name, at string
+	found    bool
+}
+
+// next returns the next token; false ends the walk.
+func (w *walker) next() (json.Token, bool) {
+	token, err := w.json.Token()
+	return token, err == nil
+}
+
+// message walks a value that should be a message; false ends the walk.
+func (w *walker) message(md protoreflect.MessageDescriptor, at string, depth int) bool {
+	if depth == 0 || md.ParentFile().Package() == "google.protobuf" {
+		return w.skip() // written in forms of their own
+	}
+	return w.object(func(name string) bool {
+		f := field(md, name)
+		if f == nil {
+			w.name, w.at, w.found = name, at, true
+			return false
+		}
+		within := string(f.Name())
+		if at != "" {
+			within = at + "." + within
+		}
+		switch {
+		case f.IsMap():
+			i := -1
+			return w.object(func(string) bool {
+				i++
+				return w.value(f.MapValue(), fmt.Sprintf("%s[%d].value", within, i), depth-1)
+			})
+		case f.IsList():
+			return w.list(func(i int) bool { return w.value(f, fmt.Sprintf("%s[%d]", within, i), depth-1) })
+		}
+		return w.value(f, within, depth-1)
+	})
+}
+
+func (w *walker) value(f protoreflect.FieldDescriptor, at string, depth int) bool {
+	if f.Message() == nil {
+		return w.skip()
+	}
+	return w.message(f.Message(), at, depth)
+}
+
+// object calls each with every name, to walk its value; another value is
+// skipped.
+func (w *walker) object(each func(name string) bool) bool {
+	token, ok := w.next()
+	if !ok {
+		return false
+	}
+	if token != json.Delim('{') {
+		return w.skipRest(token)
+	}
+	for w.json.More() {
+		name, ok := w.next()
+		text, isText := name.(string)
+		if !ok || !isText || !each(text) {
+			return false
+		}
+	}
+	_, ok = w.next()
+	return ok
+}
+
+// list calls each with every index, to walk its element.
+func (w *walker) list(each func(i int) bool) bool {
+	token, ok := w.next()
+	if !ok {
+		return false
+	}
+	if token != json.Delim('[') {
+		return w.skipRest(token)
+	}
+	for i := 0; w.json.More(); i++ {
+		if !each(i) {
+			return false
+		}
+	}
+	_, ok = w.next()
+	return ok
+}
+
+func (w *walker) skip() bool {
+	token, ok := w.next()
+	return ok && w.skipRest(token)
+}
+
+// skipRest skips what is left of the value that begins with token.
+func (w *walker) skipRest(token json.Token) bool {
+	for depth := 0; ; {
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			depth++
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return true
+		}
+		var ok bool
+		if token, ok = w.next(); !ok {
+			return false
+		}
+	}
+}
