@@ -15,8 +15,10 @@
 // # Not guaranteed
 //
 // All data is kept in memory. Composite indexes are not demanded; queries that
-// need one in production sort instead. Past versions are not kept, so reads at
-// a past read_time are refused.
+// need one in production sort instead. The past goes back an hour, as without
+// point-in-time recovery, and to the newest 64 MiB of what commits replaced; a
+// restart shortens it to the last checkpoint. Reading it takes time in proportion
+// to the changes since.
 //
 // # Failure modes
 //
@@ -36,11 +38,9 @@
 //
 //   - filters with IN, NOT_IN and NOT_EQUAL, the composite filter OR, and
 //     inequalities on several properties;
-//   - distinct_on, find_nearest, and queries of the kinds __kind__, __namespace__
+//   - distinct_on, and queries of the kinds __kind__, __namespace__
 //     and __property__;
 //   - GQL and explain_options, in queries and aggregations;
-//   - reads, queries and read-only transactions at a past read_time;
-//   - property_transforms, and vector values (meaning 31).
 //
 // Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,
 // and no query asks for a composite index. The REST dialect is missing: HTTP/1.1

@@ -4,12 +4,10 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // TestNotThereYet: what is refused as Unimplemented is in the package comment.
@@ -41,10 +39,6 @@ func TestNotThereYet(t *testing.T) {
 		return query("A", &pb.Query{Filter: &pb.Filter{FilterType: &pb.Filter_CompositeFilter{CompositeFilter: &pb.CompositeFilter{
 			Op: op, Filters: []*pb.Filter{property("p", pb.PropertyFilter_LESS_THAN, integer(1)), property("q", pb.PropertyFilter_LESS_THAN, integer(1))}}}}})
 	}
-	vector := array(integer(1))
-	vector.Meaning = 31
-	transformed := put("A", "n", 1)
-	transformed.PropertyTransforms = []*pb.PropertyTransform{{Property: "n"}}
 	for word, err := range map[string]error{
 		"IN,":                 filter(pb.PropertyFilter_IN),
 		"NOT_IN":              filter(pb.PropertyFilter_NOT_IN),
@@ -52,15 +46,11 @@ func TestNotThereYet(t *testing.T) {
 		"OR":                  both(pb.CompositeFilter_OR),
 		"inequalities":        both(pb.CompositeFilter_AND),
 		"distinct_on":         query("A", &pb.Query{DistinctOn: []*pb.PropertyReference{{Name: "p"}}}),
-		"find_nearest":        query("A", &pb.Query{FindNearest: &pb.FindNearest{}}),
 		"__kind__":            query("__kind__", &pb.Query{}),
 		"__namespace__":       query("__namespace__", &pb.Query{}),
 		"__property__":        query("__property__", &pb.Query{}),
 		"GQL":                 run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_GqlQuery{GqlQuery: &pb.GqlQuery{QueryString: "SELECT * FROM A"}}}),
 		"explain_options":     run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
-		"past read_time":      run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{}}, ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadTime{ReadTime: timestamppb.New(time.Unix(1, 0))}}}),
-		"property_transforms": a.commit(ctx, nil, transformed),
-		"vector":              a.commit(ctx, nil, upsert(key("A", "n"), "p", vector)),
 	} {
 		if status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v; want Unimplemented", word, err)

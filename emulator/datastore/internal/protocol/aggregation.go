@@ -32,10 +32,9 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 		return nil, err
 	}
 	var results map[string]*pb.Value
-	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
-		var scan planning.Scan
-		results, scan = a.run(v)
-		return transactions.Footprint{Ranges: footprint(scan)}
+	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) (fp transactions.Footprint) {
+		results, _, fp = a.run(v)
+		return fp
 	})
 	if err != nil {
 		return nil, d.toStatus(err)
@@ -52,7 +51,7 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 
 // aggregation is an aggregation query, checked.
 type aggregation struct {
-	base       *planning.Query
+	base       *query
 	aggregates []aggregate
 	terms      []term
 }
@@ -196,27 +195,33 @@ func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
 }
 
 // run computes all aggregates in one scan.
-func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Scan) {
+func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Scan, transactions.Footprint) {
 	var n int
 	var scan planning.Scan
+	var fp transactions.Footprint
 	tallies := make([]tally, len(a.terms))
-	if len(a.terms) == 0 {
+	if len(a.terms) == 0 && a.base.nearest == nil {
 		n, scan = a.base.Count(view, a.upTo())
+		fp.Ranges = footprint(scan)
 	} else {
 		values := make([]string, len(a.terms))
-		scan = a.base.Each(view, func(h planning.Hit) bool {
+		var looked []string // entities whose values the ranges may not cover
+		scan, fp = a.base.each(view, func(h planning.Hit) {
 			for i := range a.terms {
+				if a.terms[i].filtered {
+					looked = append(looked, h.Entity.Key())
+				}
 				var ok bool
 				if values[i], ok = a.value(&a.terms[i], h); !ok {
-					return true
+					return
 				}
 			}
 			n++
 			for i, v := range values {
 				tallies[i].add(v)
 			}
-			return true
 		})
+		fp.Keys = append(fp.Keys, looked...)
 	}
 	results := make(map[string]*pb.Value, len(a.aggregates))
 	for _, g := range a.aggregates {
@@ -234,7 +239,7 @@ func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Sca
 			results[g.alias] = tallies[t].average()
 		}
 	}
-	return results, scan
+	return results, scan, fp
 }
 
 // upTo is how far one count must go to serve all; -1: to the end.

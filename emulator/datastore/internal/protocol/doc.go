@@ -8,6 +8,6 @@
 // of an answer).
 //
 // Not done yet: property transforms, GQL, OR, IN, NOT_IN, != and inequalities
-// on several properties, distinct_on, find_nearest, explain,
+// on several properties, distinct_on, explain,
 // past read times, metadata kinds.
 package protocol

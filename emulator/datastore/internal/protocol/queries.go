@@ -1,8 +1,12 @@
 package protocol
 
 import (
+	"math"
+
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 )
 
 // queryRequest is what the requests of RunQuery and RunAggregationQuery have in
@@ -31,15 +35,95 @@ func (s *Service) openQuery(req queryRequest) (database, error) {
 	return d, nil
 }
 
-// parseQuery checks a query of the partition and brings it into normal form.
-func (d database) parseQuery(id *pb.PartitionId, q *pb.Query) (*planning.Query, error) {
-	if q == nil {
+// query is a checked query. What is planned is all but its last stage.
+type query struct {
+	*planning.Query
+	asked   *pb.Query
+	nearest *nearest // nil: not asked for
+}
+
+// parseQuery checks a query of the partition.
+func (d database) parseQuery(id *pb.PartitionId, asked *pb.Query) (*query, error) {
+	if asked == nil {
 		return nil, invalid("one of fields Query.query and Query.gql_query must be set")
 	}
 	id, err := d.adopt(id)
 	if err != nil {
 		return nil, err
 	}
-	parsed, err := planning.Parse(id, q, d.completeKey)
-	return parsed, d.toStatus(err)
+	q := &query{asked: asked}
+	planned := asked
+	if q.nearest, planned, err = parseNearest(asked); err != nil {
+		return nil, err
+	}
+	q.Query, err = planning.Parse(id, planned, d.completeKey)
+	return q, d.toStatus(err)
+}
+
+// ResultType is what the results hold.
+func (q *query) ResultType() pb.EntityResult_ResultType {
+	if q.nearest != nil && q.nearest.alone {
+		return pb.EntityResult_PROJECTION
+	}
+	return q.Query.ResultType()
+}
+
+// found is what one run gave: a batch, or all neighbors.
+type found struct {
+	planning.Result
+	neighbors []neighbor
+	version   int64
+}
+
+// run runs q for one answer with at most maxHits results.
+func (q *query) run(v storage.View, maxHits int) (found, transactions.Footprint) {
+	f := found{version: v.Version}
+	if q.nearest != nil {
+		var fp transactions.Footprint
+		f.neighbors, f.Scan, fp = q.nearest.search(q.Query, v)
+		return f, fp
+	}
+	maxBytes := maxAnswer
+	if q.ResultType() != pb.EntityResult_FULL {
+		maxBytes = math.MaxInt // the answer holds little of the entities
+	}
+	f.Result = q.Run(v, maxHits, maxBytes)
+	fp := transactions.Footprint{Keys: make([]string, 0, len(f.Hits)), Ranges: footprint(f.Scan)}
+	for _, h := range f.Hits {
+		fp.Keys = append(fp.Keys, h.Entity.Key())
+	}
+	return f, fp
+}
+
+// each calls f with all results, whatever batches they would come in.
+func (q *query) each(v storage.View, f func(planning.Hit)) (planning.Scan, transactions.Footprint) {
+	if q.nearest != nil {
+		neighbors, scan, fp := q.nearest.search(q.Query, v)
+		for _, n := range neighbors {
+			f(n.Hit)
+		}
+		return scan, fp
+	}
+	scan := q.Each(v, func(h planning.Hit) bool {
+		f(h)
+		return true
+	})
+	return scan, transactions.Footprint{Ranges: footprint(scan)}
+}
+
+// batch renders what a run gave.
+func (q *query) batch(f *found, mask *mask) (*pb.QueryResultBatch, error) {
+	if q.nearest != nil {
+		return q.nearestBatch(f.neighbors, mask)
+	}
+	return queryBatch(q.Query, q.asked, &f.Result, mask)
+}
+
+// footprint is what a scan means to transactions.
+func footprint(s planning.Scan) []transactions.Range {
+	ranges := make([]transactions.Range, len(s.Ranges))
+	for i, r := range s.Ranges {
+		ranges[i] = transactions.Range(r)
+	}
+	return ranges
 }

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"context"
-	"math"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -10,15 +9,6 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 )
-
-// footprint is what a scan means to transactions.
-func footprint(s planning.Scan) []transactions.Range {
-	ranges := make([]transactions.Range, len(s.Ranges))
-	for i, r := range s.Ranges {
-		ranges[i] = transactions.Range(r)
-	}
-	return ranges
-}
 
 // RunQuery implements the RPC.
 func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.RunQueryResponse, error) {
@@ -38,30 +28,19 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		return nil, invalid("A property mask cannot be combined with a projection.")
 	}
 
-	maxBytes := maxAnswer
-	if q.ResultType() != pb.EntityResult_FULL {
-		maxBytes = math.MaxInt // the answer holds little of the entities
-	}
-	var result planning.Result
-	var version int64
-	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
-		version = v.Version
-		result = q.Run(v, planning.MaxBatch, maxBytes)
-		fp := transactions.Footprint{Keys: make([]string, 0, len(result.Hits))}
-		for _, h := range result.Hits {
-			fp.Keys = append(fp.Keys, h.Entity.Key())
-		}
-		fp.Ranges = footprint(result.Scan)
+	var result found
+	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) (fp transactions.Footprint) {
+		result, fp = q.run(v, planning.MaxBatch)
 		return fp
 	})
 	if err != nil {
 		return nil, d.toStatus(err)
 	}
-	batch, err := queryBatch(q, req.GetQuery(), &result, mask)
+	batch, err := q.batch(&result, mask)
 	if err != nil {
 		return nil, d.toStatus(err)
 	}
-	batch.SnapshotVersion, batch.ReadTime = version, r.timestamp()
+	batch.SnapshotVersion, batch.ReadTime = result.version, r.timestamp()
 	return &pb.RunQueryResponse{Batch: batch, Transaction: r.transaction}, nil
 }
 
@@ -123,6 +102,16 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 // appendProjection appends a result that holds the key and the projected
 // properties only.
 func appendProjection(dst []byte, q *planning.Query, h planning.Hit, cursor []byte) ([]byte, error) {
+	body, err := projectionOf(q, h)
+	if err != nil {
+		return nil, err
+	}
+	return appendWithCursor(dst, fieldResults, appendField(make([]byte, 0, len(body)+8), fieldEntity, body), cursor), nil
+}
+
+// projectionOf is the wire form of an entity with a hit's key and projected
+// properties.
+func projectionOf(q *planning.Query, h planning.Hit) ([]byte, error) {
 	key, err := keyField(h.Entity)
 	if err != nil {
 		return nil, err
@@ -138,6 +127,5 @@ func appendProjection(dst []byte, q *planning.Query, h planning.Hit, cursor []by
 			return nil, err
 		}
 	}
-	result := appendField(make([]byte, 0, len(body)+8), fieldEntity, body)
-	return appendWithCursor(dst, fieldResults, result, cursor), nil
+	return body, nil
 }
