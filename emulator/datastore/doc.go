@@ -40,7 +40,7 @@
 //     inequalities on several properties;
 //   - distinct_on, and queries of the kinds __kind__, __namespace__
 //     and __property__;
-//   - GQL and explain_options, in queries and aggregations;
+//   - explain_options, in queries and aggregations;
 //
 // Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,
 // and no query asks for a composite index. The REST dialect is missing: HTTP/1.1

@@ -3,6 +3,7 @@ package datastore_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -84,8 +85,8 @@ func TestRefusedCommits(t *testing.T) {
 		{"delete, incomplete", []*pb.Mutation{remove(path(&pb.Key_PathElement{Kind: "A"}))}, 0, "Key path element must not be incomplete: [A: ]"},
 		{"incomplete ancestor", []*pb.Mutation{insert(path(&pb.Key_PathElement{Kind: "A"}, named("B", "x")))}, 0, "Key path element must not be incomplete: [A: , B: x]"},
 		{"no path", []*pb.Mutation{insert(path())}, 0, "Key path is empty."},
-		{"no key", []*pb.Mutation{insert(nil)}, 0, "Key path is empty."},
-		{"no operation", []*pb.Mutation{{}}, 0, "a mutation must specify an operation"},
+		{"no key", []*pb.Mutation{insert(nil)}, 0, "Entity is missing key."},
+		{"no operation", []*pb.Mutation{{}}, 0, "Mutation is missing operation."},
 		{"twice the same entity", []*pb.Mutation{put("A", "n", 1), remove(key("A", "n"))}, 0, "A non-transactional commit may not contain multiple mutations affecting the same entity."},
 		{"reserved kind", []*pb.Mutation{insert(key("__r__", "a"))}, 0, `The kind "__r__" is reserved.`},
 		{"reserved name", []*pb.Mutation{insert(key("A", "__d__"))}, 0, `The key path element name "__d__" is reserved.`},
@@ -112,9 +113,38 @@ func TestRefusedCommits(t *testing.T) {
 		{"too large", []*pb.Mutation{upsert(key("A", "n"), "p", array(unindexed(1_000_000), unindexed(100_000)))}, 0, "maximum entity size is 1048576 bytes"},
 		{"other project", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{ProjectId: "other"}, Path: key("A", "n").Path})}, 0, "mismatched databases within request: <unknown!>~other vs. <unknown!>~proj"},
 		{"bad namespace", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{NamespaceId: "bad ns!"}, Path: key("A", "n").Path})}, 0, `Illegal string "bad ns!" in namespace id.`},
-		{"transforms", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
-			m.PropertyTransforms = []*pb.PropertyTransform{{Property: "n"}}
-		})}, codes.Unimplemented, "property_transforms are not supported by this emulator yet"},
+		{"property mask", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.PropertyMask = &pb.PropertyMask{Paths: []string{"n", "__x__"}}
+		})}, 0, `The property_mask.property.name "__x__" is reserved.`},
+		{"legacy name that is UTF-8", []*pb.Mutation{insert(key("A", "__bytesYWJj__"))}, 0, `Invalid key path element name "__bytesYWJj__": valid UTF-8 bytes encoded as non-UTF-8.`},
+		{"legacy kind in bad base64", []*pb.Mutation{insert(key("__bytes/w==__", "n"))}, 0, `Invalid kind "__bytes/w==__": not base64 encoded.`},
+		{"vector, indexed", []*pb.Mutation{upsert(key("A", "n"), "p", vector(false, double(1)))}, 0, "Vector's must be excluded from indexes."},
+		{"vector of integers", []*pb.Mutation{upsert(key("A", "n"), "p", vector(true, integer(1)))}, 0, "Vector must only contain values of type 'double'."},
+		{"vector of nothing", []*pb.Mutation{upsert(key("A", "n"), "p", vector(true))}, 0, "Cannot have a zero length vector."},
+		{"long vector", []*pb.Mutation{upsert(key("A", "n"), "p", vector(true, slices.Repeat([]*pb.Value{double(1)}, 2049)...))}, 0, "Vectors must be at most 2048 dimensions."},
+		{"vector with NaN", []*pb.Mutation{upsert(key("A", "n"), "p", vector(true, double(math.NaN())))}, 0, "Vector cannot contain NaN values."},
+		{"vector in an array", []*pb.Mutation{upsert(key("A", "n"), "p", array(vector(true, double(1))))}, 0, "list_value cannot contain a Value containing another list_value."},
+		{"an integer that is a vector", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: integer(1).ValueType, Meaning: 31})}, 0, `Value "p" has a meaning 31 which does not match vector field.`},
+		{"array with a meaning", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: array().ValueType, Meaning: 9})}, 0, "A Value containing a list_value cannot specify a meaning."},
+		{"incomplete key value", []*pb.Mutation{upsert(key("A", "n"), "p", keyValue(path(&pb.Key_PathElement{Kind: "A"})))}, 0, "Key path element must not be incomplete: [A: ]"},
+		{"empty key value", []*pb.Mutation{upsert(key("A", "n"), "p", keyValue(path()))}, 0, "Key path is empty."},
+		{"empty key in an entity value", []*pb.Mutation{upsert(key("A", "n"), "p", entityValue(&pb.Entity{Key: path()}))}, 0, "Key path is empty."},
+		{"incomplete ancestor in an entity value", []*pb.Mutation{upsert(key("A", "n"), "p", entityValue(&pb.Entity{Key: path(&pb.Key_PathElement{Kind: "A"}, numbered("B", 1))}))}, 0, "Key path element must not be incomplete: [A: , B: 1]"},
+		{"strategy without a base", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.ConflictResolutionStrategy = pb.Mutation_FAIL
+		})}, 0, "cannot set a conflict resolution strategy if no detection strategy was set"},
+		{"negative base", []*pb.Mutation{based(put("A", "n", 1), -1)}, 0, "Invalid base_version: -1, it should be >= 0"},
+		{"insert on a base", []*pb.Mutation{based(insert(key("A", "n")), 1)}, 0,
+			"Cannot insert an entity with a base version greater than zero: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"n\"\n  }\n>\n"},
+		{"update of nothing", []*pb.Mutation{based(update(key("A", "n")), 0)}, 0,
+			"Cannot update an entity with a base version set to zero: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"n\"\n  }\n>\n"},
+		{"base of an incomplete key", []*pb.Mutation{based(insert(path(&pb.Key_PathElement{Kind: "A"})), 0)}, 0, "conflict detection is not allowed for incomplete keys"},
+		{"update time in nanoseconds", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: &timestamppb.Timestamp{Seconds: 1, Nanos: 1}}
+		})}, 0, "timestamp cannot have more than microseconds precision"},
+		{"update time before 1970", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: &timestamppb.Timestamp{Seconds: -1}}
+		})}, 0, "Only timestamps past epoch are supported."},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.code == 0 {
@@ -155,7 +185,11 @@ func TestRefusedCommitModes(t *testing.T) {
 		{&pb.CommitRequest{}, "The app id is the empty string."},
 		{&pb.CommitRequest{ProjectId: project, DatabaseId: "(default)"}, `"(default)" is an invalid database id.`},
 		{named("bogus"), "Invalid transaction."},
-		{single(&pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadOnly_{ReadOnly: &pb.TransactionOptions_ReadOnly{}}}), "Cannot modify entities in a read-only transaction."},
+		{single(&pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadOnly_{ReadOnly: &pb.TransactionOptions_ReadOnly{}}}), "single_use_transaction in a commit request must be READ_WRITE."},
+		{single(&pb.TransactionOptions{Mode: &pb.TransactionOptions_ReadWrite_{ReadWrite: &pb.TransactionOptions_ReadWrite{PreviousTransaction: []byte("abc")}}}), "Invalid transaction."},
+		{named(""), "a transaction cannot be the empty string."},
+		{&pb.CommitRequest{ProjectId: project, Mode: pb.CommitRequest_NON_TRANSACTIONAL, TransactionSelector: single(nil).TransactionSelector}, "non-transaction commit cannot specify a transaction"},
+		{inOrder(put("A", "n", 1), based(put("A", "n", 2), 1)), "Mutations for the same entity must have the same base version."},
 		{inOrder(insert(key("A", "n")), insert(key("A", "n"))), "Cannot insert then insert an entity in the same request."},
 		{inOrder(put("A", "n", 1), insert(key("A", "n"))), "Cannot upsert then insert an entity in the same request."},
 		{inOrder(remove(key("A", "n")), update(key("A", "n"))), "Cannot delete then update an entity in the same request."},

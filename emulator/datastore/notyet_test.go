@@ -40,17 +40,16 @@ func TestNotThereYet(t *testing.T) {
 			Op: op, Filters: []*pb.Filter{property("p", pb.PropertyFilter_LESS_THAN, integer(1)), property("q", pb.PropertyFilter_LESS_THAN, integer(1))}}}}})
 	}
 	for word, err := range map[string]error{
-		"IN,":                 filter(pb.PropertyFilter_IN),
-		"NOT_IN":              filter(pb.PropertyFilter_NOT_IN),
-		"NOT_EQUAL":           filter(pb.PropertyFilter_NOT_EQUAL),
-		"OR":                  both(pb.CompositeFilter_OR),
-		"inequalities":        both(pb.CompositeFilter_AND),
-		"distinct_on":         query("A", &pb.Query{DistinctOn: []*pb.PropertyReference{{Name: "p"}}}),
-		"__kind__":            query("__kind__", &pb.Query{}),
-		"__namespace__":       query("__namespace__", &pb.Query{}),
-		"__property__":        query("__property__", &pb.Query{}),
-		"GQL":                 run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_GqlQuery{GqlQuery: &pb.GqlQuery{QueryString: "SELECT * FROM A"}}}),
-		"explain_options":     run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
+		"IN,":             filter(pb.PropertyFilter_IN),
+		"NOT_IN":          filter(pb.PropertyFilter_NOT_IN),
+		"NOT_EQUAL":       filter(pb.PropertyFilter_NOT_EQUAL),
+		"OR":              both(pb.CompositeFilter_OR),
+		"inequalities":    both(pb.CompositeFilter_AND),
+		"distinct_on":     query("A", &pb.Query{DistinctOn: []*pb.PropertyReference{{Name: "p"}}}),
+		"__kind__":        query("__kind__", &pb.Query{}),
+		"__namespace__":   query("__namespace__", &pb.Query{}),
+		"__property__":    query("__property__", &pb.Query{}),
+		"explain_options": run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
 	} {
 		if status.Code(err) != codes.Unimplemented {
 			t.Errorf("%s: %v; want Unimplemented", word, err)

@@ -440,7 +440,7 @@ func TestOptimisticCommitsAreValidated(t *testing.T) {
 	change := map[string][]*pb.Mutation{
 		"a key that was read":            {put("T", "a", 2)},
 		"a missing key that was read":    {put("T", "missing", 1)},
-		"the same value again":           {put("T", "a", 1)},
+		"another value and back":         {put("T", "a", 2), put("T", "a", 1)},
 		"an insertion into the interval": {put("Q", "new", 7)},
 		"a move into the interval":       {put("Q", "low", 7)},
 	}
@@ -454,8 +454,10 @@ func TestOptimisticCommitsAreValidated(t *testing.T) {
 				if _, err := a.names(tx, "Q", 5); err != nil {
 					t.Fatal(err)
 				}
-				a.mustCommit(nil, mutations...) // doesn't wait
-				a.mustGet(tx, "T", "a", 1)      // still the snapshot
+				for _, m := range mutations {
+					a.mustCommit(nil, m) // doesn't wait
+				}
+				a.mustGet(tx, "T", "a", 1) // still the snapshot
 				wantCode(t, a.commit(t.Context(), tx, put("T", "result", 1)), codes.Aborted)
 				a.mustGet(nil, "T", "result", -1)
 			})
@@ -469,7 +471,7 @@ func TestOptimisticCommitsAreValidated(t *testing.T) {
 			if _, err := a.names(tx, "Q", 5); err != nil {
 				t.Fatal(err)
 			}
-			a.mustCommit(nil, put("T", "b", 1), put("Q", "low", 2))
+			a.mustCommit(nil, put("T", "b", 1), put("Q", "low", 2), put("T", "a", 1)) // what a has already
 			a.mustCommit(tx, put("T", "result", 1))
 		})
 	})

@@ -1,14 +1,14 @@
 package protocol
 
 import (
+	"encoding/base64"
 	"math"
 	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 )
 
 const (
@@ -92,7 +92,10 @@ func databaseName(project, database string) string {
 
 // key checks k, fills in its partition and says whether it is complete. Every
 // element but the last must have an identifier.
-func (p partition) key(k *pb.Key) (complete bool, err error) {
+func (p partition) key(k *pb.Key) (complete bool, err error) { return p.anyKey(k, false) }
+
+// anyKey is key; a key that is only referred to may have reserved names.
+func (p partition) anyKey(k *pb.Key, referred bool) (complete bool, err error) {
 	if k == nil || len(k.Path) == 0 {
 		return false, invalid("Key path is empty.")
 	}
@@ -104,7 +107,7 @@ func (p partition) key(k *pb.Key) (complete bool, err error) {
 	}
 	size := 0
 	for i, e := range k.Path {
-		if err := checkName("The kind", e.GetKind()); err != nil {
+		if e.Kind, err = pathName("The kind", "kind", e.GetKind(), referred); err != nil {
 			return false, err
 		}
 		size += len(e.GetKind())
@@ -114,7 +117,7 @@ func (p partition) key(k *pb.Key) (complete bool, err error) {
 				return false, invalid("Key path id is invalid. Must not be zero.")
 			}
 		case *pb.Key_PathElement_Name:
-			if err := checkName("The key path element name", id.Name); err != nil {
+			if id.Name, err = pathName("The key path element name", "key path element name", id.Name, referred); err != nil {
 				return false, err
 			}
 			size += len(id.Name)
@@ -157,6 +160,46 @@ func pathText(k *pb.Key) string {
 	return b.String()
 }
 
+// pathName checks a kind or a name of a key and returns it as it is stored.
+// Names of old that are not UTF-8 come in base64; both with and without padding
+// they are one name. what begins the errors, except those of such names.
+func pathName(what, short, name string, referred bool) (string, error) {
+	if encoded, ok := legacyName(name); ok {
+		b, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(encoded, "="))
+		switch {
+		case err != nil:
+			return "", invalid("Invalid %s %q: not base64 encoded.", short, texts.Quote(name))
+		case utf8.Valid(b):
+			return "", invalid("Invalid %s %q: valid UTF-8 bytes encoded as non-UTF-8.", short, texts.Quote(name))
+		case len(b) > maxName:
+			return "", invalid("%s is longer than %d bytes.", what, maxName)
+		}
+		return legacyPrefix + base64.URLEncoding.EncodeToString(b) + reservedMark, nil
+	}
+	err := checkName(what, name)
+	if err != nil && referred && isReserved(name) && len(name) <= maxName {
+		err = nil
+	}
+	return name, err
+}
+
+const (
+	reservedMark = "__"
+	legacyPrefix = reservedMark + "bytes"
+)
+
+func legacyName(name string) (encoded string, ok bool) {
+	rest, ok := strings.CutPrefix(name, legacyPrefix)
+	if !ok {
+		return "", false
+	}
+	return strings.CutSuffix(rest, reservedMark)
+}
+
+func isReserved(name string) bool {
+	return strings.HasPrefix(name, reservedMark) && reserved.MatchString(name)
+}
+
 // checkName checks a kind, a name or a property name.
 func checkName(what, name string) error {
 	switch {
@@ -166,7 +209,7 @@ func checkName(what, name string) error {
 		return invalid("%s is longer than %d bytes.", what, maxName)
 	case !utf8.ValidString(name):
 		return invalid("%s is not valid UTF-8.", what)
-	case strings.HasPrefix(name, "__") && reserved.MatchString(name):
+	case isReserved(name):
 		return invalid("%s %q is reserved.", what, name)
 	}
 	return nil
@@ -198,9 +241,13 @@ func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray
 	case nil:
 		return invalid("The value %q does not contain a value.", name)
 	case *pb.Value_StringValue:
-		return checkLength(name, len(t.StringValue), unindexed)
+		if err := checkLength(name, len(t.StringValue), unindexed); err != nil {
+			return err
+		}
 	case *pb.Value_BlobValue:
-		return checkLength(name, len(t.BlobValue), unindexed)
+		if err := checkLength(name, len(t.BlobValue), unindexed); err != nil {
+			return err
+		}
 	case *pb.Value_TimestampValue:
 		ts := t.TimestampValue
 		if ts.GetSeconds() < minTime || ts.GetSeconds() > maxTime {
@@ -221,10 +268,12 @@ func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray
 			return invalid("Geo point longitude outside permitted range -180.0 to 180.0.")
 		}
 	case *pb.Value_KeyValue:
-		return p.keyValue(name, t.KeyValue)
+		if err := p.keyValue(t.KeyValue); err != nil {
+			return err
+		}
 	case *pb.Value_EntityValue:
-		if k := t.EntityValue.GetKey(); k != nil && len(k.GetPath()) > 0 {
-			if err := p.embeddedKey(k); err != nil {
+		if k := t.EntityValue.GetKey(); k != nil {
+			if _, err := p.foreignKey(k); err != nil {
 				return err
 			}
 		}
@@ -234,22 +283,51 @@ func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray
 		case inArray:
 			return invalid("list_value cannot contain a Value containing another list_value.")
 		case v.GetMeaning() == meaningVector:
-			return status.Error(codes.Unimplemented, "vector values (meaning 31) are not supported by this emulator yet")
-		case v.GetExcludeFromIndexes():
-			return invalid("Exclude from indexes cannot be set on a list value")
+			return checkVector(v)
 		case v.GetMeaning() != 0:
 			return invalid("A Value containing a list_value cannot specify a meaning.")
+		case v.GetExcludeFromIndexes():
+			return invalid("Exclude from indexes cannot be set on a list value")
 		}
 		for _, elem := range t.ArrayValue.GetValues() {
 			if err := p.value(name, elem, depth, unindexed, true); err != nil {
 				return err
 			}
 		}
+		return nil
+	}
+	if v.GetMeaning() == meaningVector {
+		return invalid("Value %q has a meaning %d which does not match vector field.", texts.Quote(name), meaningVector)
 	}
 	return nil
 }
 
 const meaningVector = 31
+
+// checkVector checks an array that is a vector: its elements have nothing but
+// their numbers, so what else they carry is dropped.
+func checkVector(v *pb.Value) error {
+	values := v.GetArrayValue().GetValues()
+	switch {
+	case !v.GetExcludeFromIndexes():
+		return invalid("Vector's must be excluded from indexes.")
+	case len(values) == 0:
+		return invalid("Cannot have a zero length vector.")
+	case len(values) > maxDimensions:
+		return invalid("Vectors must be at most %d dimensions.", maxDimensions)
+	}
+	for _, elem := range values {
+		d, ok := elem.GetValueType().(*pb.Value_DoubleValue)
+		switch {
+		case !ok:
+			return invalid("Vector must only contain values of type 'double'.")
+		case math.IsNaN(d.DoubleValue):
+			return invalid("Vector cannot contain NaN values.")
+		}
+		elem.Meaning, elem.ExcludeFromIndexes = 0, false
+	}
+	return nil
+}
 
 func checkLength(name string, n int, unindexed bool) error {
 	limit := maxIndexed
@@ -266,20 +344,21 @@ func checkLength(name string, n int, unindexed bool) error {
 // says 1,000,000, which both of Google's emulators exceed.
 const storedLimit = 1_048_487
 
-// keyValue checks a key that is a property's value: it may belong to another
-// database, but must be complete.
-func (p partition) keyValue(name string, k *pb.Key) error {
-	if k == nil || len(k.GetPath()) == 0 {
-		return invalid("The value %q does not contain a value.", name)
+// keyValue checks a key that is a property's value: it must be complete.
+func (p partition) keyValue(k *pb.Key) error {
+	complete, err := p.foreignKey(k)
+	if err == nil && !complete {
+		err = incomplete(k)
 	}
-	return p.embeddedKey(k)
+	return err
 }
 
-func (p partition) embeddedKey(k *pb.Key) error {
+// foreignKey checks a key inside a property, that of an entity value among
+// them: it may belong to another database and have reserved names.
+func (p partition) foreignKey(k *pb.Key) (complete bool, err error) {
 	own := p
 	if id := k.GetPartitionId(); id.GetProjectId() != "" {
 		own = partition{id.GetProjectId(), id.GetDatabaseId()}
 	}
-	_, err := own.key(k)
-	return err
+	return own.anyKey(k, true)
 }

@@ -2,10 +2,11 @@ package protocol
 
 import (
 	"context"
-	"errors"
+	"slices"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/properties"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 	"google.golang.org/protobuf/proto"
@@ -40,18 +41,25 @@ type commit struct {
 	transactional bool
 	tx            *transactions.Tx // nil: without a transaction, or single use
 	planned       []planned
-	incomplete    []*pb.Key
-	masked        bool
 	mutations     []storage.Mutation
+	incomplete    []*pb.Key
+	written       int // bytes of computed entities
+	budget        properties.Budget
 }
 
-// planned is a checked mutation.
+// planned is a checked mutation on its way.
 type planned struct {
-	storage.Mutation
-	key       *pb.Key
-	entity    *pb.Entity
-	mask      *mask
-	allocated bool // the key was incomplete
+	key        *pb.Key
+	entity     *pb.Entity
+	mask       *mask
+	transforms []properties.Transform
+	allocated  bool // the key was incomplete
+
+	// What compute made last, and of what.
+	computed    *storage.Entity
+	computedOf  *storage.Entity
+	computedAt  int64 // µs
+	transformed []*pb.Value
 }
 
 func (c *commit) selector(req *pb.CommitRequest) (err error) {
@@ -59,24 +67,21 @@ func (c *commit) selector(req *pb.CommitRequest) (err error) {
 	case pb.CommitRequest_MODE_UNSPECIFIED, pb.CommitRequest_TRANSACTIONAL:
 	case pb.CommitRequest_NON_TRANSACTIONAL:
 		if req.GetTransactionSelector() != nil {
-			return invalid("non-transactional commit cannot have a transaction")
+			return invalid("non-transaction commit cannot specify a transaction")
 		}
 		return nil
 	default:
-		return invalid("unknown commit mode %d", req.GetMode())
+		return invalid("unknown commit mode: %d", req.GetMode())
 	}
 	switch t := req.GetTransactionSelector().(type) {
 	case *pb.CommitRequest_Transaction:
-		if len(t.Transaction) == 0 {
-			return invalid("transactional commit requires a transaction")
-		}
-		c.tx, err = c.database.tx.Find(t.Transaction)
+		c.tx, err = c.database.find(t.Transaction)
 		return err
 	case *pb.CommitRequest_SingleUseTransaction:
 		if t.SingleUseTransaction.GetReadOnly() != nil {
-			return transactions.ErrReadOnly
+			return invalid("single_use_transaction in a commit request must be READ_WRITE.")
 		}
-		return nil
+		return c.database.tx.CheckPrevious(t.SingleUseTransaction.GetReadWrite().GetPreviousTransaction())
 	}
 	return invalid("transactional commit requires a transaction")
 }
@@ -85,177 +90,231 @@ func (c *commit) selector(req *pb.CommitRequest) (err error) {
 // the first bad one.
 func (c *commit) check(mutations []*pb.Mutation) error {
 	c.planned = make([]planned, len(mutations))
-	var last map[string]storage.Op // per entity
+	c.mutations = make([]storage.Mutation, len(mutations))
+	c.budget = properties.MaxElements
+	var last map[string]storage.Mutation // per entity, with the base of the first
 	if len(mutations) > 1 {
-		last = make(map[string]storage.Op, len(mutations))
+		last = make(map[string]storage.Mutation, len(mutations))
 	}
 	for i, m := range mutations {
-		p := &c.planned[i]
-		if err := c.mutation(p, m); err != nil {
+		p, s := &c.planned[i], &c.mutations[i]
+		if err := c.mutation(p, s, m); err != nil {
 			return err
 		}
 		if p.allocated || last == nil {
 			continue
 		}
-		before := last[p.Key]
-		if before != 0 && !c.transactional {
-			return invalid("A non-transactional commit may not contain multiple mutations affecting the same entity.")
+		now := storage.Mutation{Op: s.Op, Base: s.Base}
+		if before, ok := last[s.Key]; ok {
+			if err := c.follows(before, s); err != nil {
+				return err
+			}
+			now.Base = before.Base
 		}
-		if before != 0 && (p.Op == storage.Insert && before != storage.Delete || p.Op == storage.Update && before == storage.Delete) {
-			return invalid("Cannot %s then %s an entity in the same request.", before, p.Op)
-		}
-		last[p.Key] = p.Op
+		last[s.Key] = now
 	}
 	if c.tx != nil && c.tx.ReadOnly() && len(mutations) > 0 {
 		return transactions.ErrReadOnly
 	}
+	return c.checkAnswer()
+}
+
+// follows checks whether a mutation may come after another one of the same
+// entity.
+func (c *commit) follows(before storage.Mutation, m *storage.Mutation) error {
+	switch {
+	case !c.transactional:
+		return invalid("A non-transactional commit may not contain multiple mutations affecting the same entity.")
+	case m.Op == storage.Insert && before.Op != storage.Delete, m.Op == storage.Update && before.Op == storage.Delete:
+		return invalid("Cannot %s then %s an entity in the same request.", before.Op, m.Op)
+	case m.Base.Kind != storage.NoBase && m.Base != before.Base:
+		return invalid("Mutations for the same entity must have the same base version.")
+	}
 	return nil
 }
 
-func (c *commit) mutation(p *planned, m *pb.Mutation) (err error) {
+func (c *commit) mutation(p *planned, s *storage.Mutation, m *pb.Mutation) (err error) {
 	switch op := m.GetOperation().(type) {
 	case *pb.Mutation_Insert:
-		p.Op, p.entity = storage.Insert, op.Insert
+		s.Op, p.entity = storage.Insert, op.Insert
 	case *pb.Mutation_Update:
-		p.Op, p.entity = storage.Update, op.Update
+		s.Op, p.entity = storage.Update, op.Update
 	case *pb.Mutation_Upsert:
-		p.Op, p.entity = storage.Upsert, op.Upsert
+		s.Op, p.entity = storage.Upsert, op.Upsert
 	case *pb.Mutation_Delete:
-		p.Op, p.key = storage.Delete, op.Delete
+		s.Op, p.key = storage.Delete, op.Delete
 	default:
-		return invalid("a mutation must specify an operation")
+		return invalid("Mutation is missing operation.")
 	}
-	if len(m.GetPropertyTransforms()) > 0 {
-		return unimplemented("property_transforms are")
-	}
-	if err := p.base(m); err != nil {
-		return err
-	}
-	if p.Op == storage.Delete {
+	if s.Op == storage.Delete {
+		if len(m.GetPropertyTransforms()) > 0 {
+			return invalid("Delete mutation cannot have PropertyTransforms.")
+		}
 		if err := c.completeKey(p.key); err != nil {
 			return err
 		}
-		p.Key = encoding.EntityRow(p.key)
-		p.KeyWire, err = proto.Marshal(p.key)
-		return err
+		s.Key = encoding.EntityRow(p.key)
+		if s.KeyWire, err = proto.Marshal(p.key); err != nil {
+			return err
+		}
+		return c.base(s, m)
 	}
-	if p.entity == nil {
-		return invalid("a mutation must specify an entity")
+	if p.key = p.entity.GetKey(); p.key == nil {
+		return invalid("Entity is missing key.")
 	}
-	p.key = p.entity.GetKey()
 	complete, err := c.key(p.key)
 	switch {
 	case err != nil:
 		return err
 	case complete:
-		p.Key = encoding.EntityRow(p.key)
-	case p.Op == storage.Update:
+		s.Key = encoding.EntityRow(p.key)
+	case s.Op == storage.Update:
 		return incomplete(p.key)
+	case m.GetConflictDetectionStrategy() != nil:
+		return invalid("conflict detection is not allowed for incomplete keys")
 	default:
 		p.allocated = true
 		c.incomplete = append(c.incomplete, p.key)
 	}
+	if err := c.base(s, m); err != nil {
+		return err
+	}
 	if err := c.properties(p.entity.GetProperties(), 0, false); err != nil {
 		return err
 	}
-	if p.mask, err = newMask(m.GetPropertyMask()); p.mask != nil {
-		c.masked = true
+	if p.transforms, err = c.transforms(m.GetPropertyTransforms()); err != nil {
+		return err
 	}
+	p.mask, err = newWriteMask(m.GetPropertyMask())
 	return err
 }
 
 // base reads what the mutation demands of the stored entity.
-func (p *planned) base(m *pb.Mutation) error {
+func (c *commit) base(s *storage.Mutation, m *pb.Mutation) error {
 	switch b := m.GetConflictDetectionStrategy().(type) {
-	case *pb.Mutation_BaseVersion:
-		p.Base = storage.Base{Kind: storage.BaseVersion, Value: b.BaseVersion}
-	case *pb.Mutation_UpdateTime:
-		if err := b.UpdateTime.CheckValid(); err != nil {
-			return invalid("update_time is invalid: %v", err)
+	case nil:
+		if m.GetConflictResolutionStrategy() != pb.Mutation_STRATEGY_UNSPECIFIED {
+			return invalid("cannot set a conflict resolution strategy if no detection strategy was set")
 		}
-		p.Base = storage.Base{Kind: storage.BaseUpdateTime, Value: b.UpdateTime.AsTime().UnixMicro()}
+		return nil
+	case *pb.Mutation_BaseVersion:
+		switch {
+		case b.BaseVersion < 0:
+			return invalid("Invalid base_version: %d, it should be >= 0", b.BaseVersion)
+		case b.BaseVersion > 0 && s.Op == storage.Insert:
+			return invalid("Cannot insert an entity with a base version greater than zero: %s", c.reference(s.Key))
+		case b.BaseVersion == 0 && s.Op == storage.Update:
+			return invalid("Cannot update an entity with a base version set to zero: %s", c.reference(s.Key))
+		}
+		s.Base = storage.Base{Kind: storage.BaseVersion, Value: b.BaseVersion}
+	case *pb.Mutation_UpdateTime:
+		micros, err := microseconds(b.UpdateTime)
+		if err != nil {
+			return err
+		}
+		s.Base = storage.Base{Kind: storage.BaseUpdateTime, Value: micros}
 	}
 	switch m.GetConflictResolutionStrategy() {
 	case pb.Mutation_STRATEGY_UNSPECIFIED, pb.Mutation_SERVER_VALUE:
 	case pb.Mutation_FAIL:
-		p.Base.Fail = true
+		s.Base.Fail = true
 	default:
-		return invalid("unknown conflict resolution strategy %d", m.GetConflictResolutionStrategy())
+		return invalid("Unknown conflict resolution strategy.")
 	}
 	return nil
 }
-
-// maxMerges bounds how often masked mutations are computed anew because their
-// entities changed meanwhile.
-const maxMerges = 100
 
 // run prepares the entities and commits.
 func (c *commit) run(ctx context.Context) (storage.Committed, error) {
 	if err := c.AllocateIDs(c.incomplete); err != nil {
 		return storage.Committed{}, err
 	}
-	c.mutations = make([]storage.Mutation, len(c.planned))
-	for range maxMerges {
-		for i := range c.planned {
-			if err := c.prepare(i); err != nil {
+	for i := range c.planned {
+		p, s := &c.planned[i], &c.mutations[i]
+		if p.allocated {
+			s.Key = encoding.EntityRow(p.key)
+		}
+		var err error
+		switch {
+		case s.Op == storage.Delete:
+		case p.mask != nil || len(p.transforms) > 0:
+			s.Compute = func(current *storage.Entity, now int64) (*storage.Entity, error) {
+				return c.compute(p, current, now)
+			}
+		default:
+			if s.Entity, err = newEntity(p.entity); err != nil {
 				return storage.Committed{}, err
 			}
 		}
-		if err := c.checkWritten(); err != nil {
-			return storage.Committed{}, err
-		}
-		done, err := c.database.tx.Commit(ctx, c.tx, c.mutations)
-		if !errors.Is(err, storage.ErrChanged) {
-			return done, err
-		}
 	}
-	if c.tx != nil {
-		c.database.tx.Drop(c.tx)
+	// Most of the work is done here, outside the locks. The commit computes
+	// again what has changed by its turn.
+	if err := c.Prepare(c.mutations); err != nil {
+		return storage.Committed{}, err
 	}
-	return storage.Committed{}, &transactions.ContentionError{}
+	return c.database.tx.Commit(ctx, c.tx, c.mutations)
 }
 
-// prepare makes the i-th mutation ready for storage.
-func (c *commit) prepare(i int) error {
-	p, m := &c.planned[i], &c.mutations[i]
-	if p.allocated {
-		p.Key = encoding.EntityRow(p.key)
+func newEntity(e *pb.Entity) (*storage.Entity, error) {
+	out, err := storage.NewEntity(e)
+	if err != nil {
+		return nil, invalid("%v", err)
 	}
-	*m = p.Mutation
-	if p.Op == storage.Delete {
-		return nil
+	return out, nil
+}
+
+// compute makes the entity of a mutation with a mask or transforms.
+func (c *commit) compute(p *planned, current *storage.Entity, now int64) (*storage.Entity, error) {
+	if p.computed != nil && !p.outdated(current, now) {
+		return p.computed, nil
 	}
 	entity := p.entity
+	if len(p.transforms) > 0 {
+		entity = proto.CloneOf(entity) // they change it
+	}
 	if p.mask != nil {
-		current := c.current(i)
 		var stored *pb.Entity
 		if current != nil {
 			var err error
 			if stored, err = current.Decode(); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		entity = p.mask.merge(stored, p.entity)
-		m.Merged, m.MergedWith = true, current
+		entity = p.mask.merge(stored, entity)
 	}
-	var err error
-	if m.Entity, err = storage.NewEntity(entity); err != nil {
-		return invalid("%v", err)
-	}
-	return nil
-}
-
-// current is what the i-th mutation finds: what an earlier one of this commit
-// leaves, or else the stored entity.
-func (c *commit) current(i int) (e *storage.Entity) {
-	key := c.planned[i].Key
-	for j := i - 1; j >= 0; j-- {
-		if c.mutations[j].Key == key {
-			return c.mutations[j].Entity
+	p.transformed = make([]*pb.Value, len(p.transforms))
+	for i := range p.transforms {
+		var err error
+		if p.transformed[i], err = p.transforms[i].Apply(entity, now, &c.budget); err != nil {
+			return nil, invalid("%v", err)
 		}
 	}
-	c.DB.Read(func(v storage.View) { e = v.Get(key) })
-	return e
+	if len(p.transforms) > 0 {
+		if err := c.properties(entity.GetProperties(), 0, false); err != nil {
+			return nil, err
+		}
+	}
+	computed, err := newEntity(entity)
+	if err != nil {
+		return nil, err
+	}
+	c.written += len(computed.Body())
+	if p.computed != nil {
+		c.written -= len(p.computed.Body())
+	}
+	if c.written > maxRequest {
+		return nil, invalid("A transaction writes at most %d bytes; this one writes %d.", maxRequest, c.written)
+	}
+	p.computed, p.computedOf, p.computedAt = computed, current, now
+	return computed, nil
+}
+
+// outdated reports whether what was computed is not what would be computed now.
+func (p *planned) outdated(current *storage.Entity, now int64) bool {
+	if p.mask != nil && p.computedOf != current {
+		return true
+	}
+	return p.computedAt/1000 != now/1000 && slices.ContainsFunc(p.transforms, func(t properties.Transform) bool { return t.Timed() })
 }
 
 func (c *commit) response(done storage.Committed) *pb.CommitResponse {
@@ -277,6 +336,9 @@ func (c *commit) response(done storage.Committed) *pb.CommitResponse {
 		}
 		if c.planned[i].allocated {
 			m.Key = c.planned[i].key
+		}
+		if !r.Conflict {
+			m.TransformResults = c.planned[i].transformed
 		}
 	}
 	return resp

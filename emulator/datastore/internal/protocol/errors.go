@@ -41,6 +41,9 @@ func (p partition) toStatus(err error) error {
 	if e, ok := errors.AsType[*storage.ConflictError](err); ok {
 		return status.Error(codes.FailedPrecondition, e.Error())
 	}
+	if e, ok := errors.AsType[*storage.TooOldError](err); ok {
+		return status.Error(codes.FailedPrecondition, e.Error())
+	}
 	if e, ok := errors.AsType[*transactions.ContentionError](err); ok {
 		return status.Error(codes.Aborted, e.Error()+p.entityGroup(e.EntityRow))
 	}
@@ -51,7 +54,8 @@ func (p partition) toStatus(err error) error {
 		return status.Error(codes.InvalidArgument, e.Error())
 	}
 	switch {
-	case errors.Is(err, transactions.ErrInvalid), errors.Is(err, transactions.ErrClosed), errors.Is(err, transactions.ErrReadOnly):
+	case errors.Is(err, transactions.ErrInvalid), errors.Is(err, transactions.ErrClosed), errors.Is(err, transactions.ErrReadOnly),
+		errors.Is(err, transactions.ErrRetryReadOnly):
 		return status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, transactions.ErrTooMany):
 		return status.Error(codes.ResourceExhausted, err.Error())

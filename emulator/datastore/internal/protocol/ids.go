@@ -21,6 +21,9 @@ func (s *Service) AllocateIds(ctx context.Context, req *pb.AllocateIdsRequest) (
 			return nil, invalid("Key path element must not be complete: %s", pathText(k))
 		}
 	}
+	if err := checkAllocated(req.GetKeys()); err != nil {
+		return nil, err
+	}
 	if err := d.AllocateIDs(req.GetKeys()); err != nil {
 		return nil, d.toStatus(err)
 	}

@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -21,17 +22,37 @@ func (s *Service) Bound(ctx context.Context, req any, _ *grpc.UnaryServerInfo, n
 	return next(ctx, req)
 }
 
-// checkWritten bounds what a commit writes. Mutations without a mask are no
-// larger than their request; a small one with a mask may rewrite a large entity.
-func (c *commit) checkWritten() error {
-	written := 0
-	for i := range c.mutations {
-		if m := &c.mutations[i]; m.Merged {
-			written += len(m.Entity.Body())
+// checkAnswer refuses a commit whose answer might not fit: every mutation has
+// its result, so nothing can be left out, and a client that can't take the
+// answer wouldn't learn that its commit was carried out.
+func (c *commit) checkAnswer() error {
+	const (
+		result    = 2 + 10 + 2*(2+12) + 2 // version, times, a conflict
+		transform = 24                    // a number or a time, an index setting
+		key       = 4 + 10                // and an identifier
+	)
+	n := 0
+	for i := range c.planned {
+		p := &c.planned[i]
+		n += result + transform*len(p.transforms)
+		if p.allocated {
+			n += key + proto.Size(p.key)
 		}
 	}
-	if written > maxRequest {
-		return invalid("A transaction writes at most %d bytes; this one writes %d.", maxRequest, written)
+	if n > maxAnswer {
+		return invalid("The answer to a commit has at most %d bytes; the results of these %d mutations may take %d.", maxAnswer, len(c.planned), n)
+	}
+	return nil
+}
+
+// checkAllocated bounds the answer of AllocateIds likewise.
+func checkAllocated(keys []*pb.Key) error {
+	n := 0
+	for _, k := range keys {
+		n += proto.Size(k) + 16
+	}
+	if n > maxAnswer {
+		return invalid("The answer to AllocateIds has at most %d bytes; these %d keys take %d.", maxAnswer, len(keys), n)
 	}
 	return nil
 }

@@ -1,105 +1,56 @@
 package protocol
 
 import (
-	"strings"
+	"fmt"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/properties"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 )
 
 // mask is a set of property paths; nil lets everything through.
-type mask struct{ paths []string }
+type mask struct {
+	paths  []string // as they were sent
+	parsed properties.Mask
+}
 
+// newMask checks the mask of a read.
 func newMask(m *pb.PropertyMask) (*mask, error) {
+	return parseMask(m, func(name string) string { return fmt.Sprintf("the name %s is reserved", texts.Quote(name)) })
+}
+
+// newWriteMask checks the mask of a mutation.
+func newWriteMask(m *pb.PropertyMask) (*mask, error) {
+	return parseMask(m, func(name string) string {
+		return fmt.Sprintf("The property_mask.property.name %q is reserved.", texts.Quote(name))
+	})
+}
+
+func parseMask(m *pb.PropertyMask, reservedText func(string) string) (*mask, error) {
 	if m == nil {
 		return nil, nil
 	}
+	out := &mask{paths: m.GetPaths(), parsed: make(properties.Mask, 0, len(m.GetPaths()))}
 	for _, p := range m.GetPaths() {
-		if p == "" {
-			return nil, invalid("The property mask contains an empty path.")
+		if p == "__key__" {
+			continue // comes along always
 		}
-		if p != "__key__" && len(p) <= maxName && reserved.MatchString(p) {
-			return nil, invalid("The property.name %q is reserved.", p)
+		path, err := properties.ParsePath(p)
+		if err != nil {
+			return nil, invalid("%v", err)
 		}
+		for _, name := range path {
+			if isReserved(name) {
+				return nil, invalid("%s", reservedText(name))
+			}
+		}
+		out.parsed = append(out.parsed, path)
 	}
-	return &mask{paths: m.GetPaths()}, nil
+	return out, nil
 }
 
 // apply reduces e to what the mask names.
-func (m *mask) apply(e *pb.Entity) *pb.Entity {
-	out := &pb.Entity{Key: e.GetKey()}
-	for _, path := range m.paths {
-		copyPath(out, e, path)
-	}
-	return out
-}
+func (m *mask) apply(e *pb.Entity) *pb.Entity { return m.parsed.Apply(e) }
 
-// copyPath copies one property, or a part of an entity value, from src.
-func copyPath(dst, src *pb.Entity, path string) {
-	if v, ok := src.GetProperties()[path]; ok {
-		setProperty(dst, path, v)
-		return
-	}
-	for i := range len(path) {
-		if path[i] != '.' {
-			continue
-		}
-		head, tail := path[:i], path[i+1:]
-		from := src.GetProperties()[head].GetEntityValue()
-		if from == nil {
-			continue
-		}
-		to := dst.GetProperties()[head].GetEntityValue()
-		if to == nil {
-			to = &pb.Entity{Key: from.GetKey()}
-		}
-		before := len(to.Properties)
-		copyPath(to, from, tail)
-		if len(to.Properties) > before {
-			v := src.Properties[head]
-			setProperty(dst, head, &pb.Value{
-				ValueType: &pb.Value_EntityValue{EntityValue: to}, Meaning: v.Meaning, ExcludeFromIndexes: v.ExcludeFromIndexes})
-		}
-	}
-}
-
-func setProperty(e *pb.Entity, name string, v *pb.Value) {
-	if e.Properties == nil {
-		e.Properties = map[string]*pb.Value{}
-	}
-	e.Properties[name] = v
-}
-
-// removePath removes what the path names.
-func removePath(e *pb.Entity, path string) {
-	if _, ok := e.GetProperties()[path]; ok {
-		delete(e.Properties, path)
-		return
-	}
-	for i := strings.IndexByte(path, '.'); i >= 0; {
-		if sub := e.GetProperties()[path[:i]].GetEntityValue(); sub != nil {
-			removePath(sub, path[i+1:])
-		}
-		next := strings.IndexByte(path[i+1:], '.')
-		if next < 0 {
-			return
-		}
-		i += 1 + next
-	}
-}
-
-// merge writes what the mask names from e over the stored entity (nil: none):
-// a property that the mask names and e lacks is removed.
-func (m *mask) merge(stored, e *pb.Entity) *pb.Entity {
-	if stored == nil {
-		return m.apply(e)
-	}
-	for _, path := range m.paths {
-		if path == "__key__" {
-			continue
-		}
-		removePath(stored, path)
-		copyPath(stored, e, path)
-	}
-	stored.Key = e.GetKey()
-	return stored
-}
+// merge writes what the mask names from e over the stored entity (nil: none).
+func (m *mask) merge(stored, e *pb.Entity) *pb.Entity { return m.parsed.Merge(stored, e) }

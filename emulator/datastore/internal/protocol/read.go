@@ -25,12 +25,20 @@ func timestamp(micros int64) *timestamppb.Timestamp {
 // read runs f on the state that the options ask for. f may run more than once,
 // see transactions.Manager.Read.
 func (d database) read(ctx context.Context, o *pb.ReadOptions, f func(storage.View) transactions.Footprint) (r reading, err error) {
+	look := func(v storage.View) transactions.Footprint {
+		r.time = d.TimeOf(v)
+		return f(v)
+	}
 	var tx *transactions.Tx
 	switch c := o.GetConsistencyType().(type) {
 	case *pb.ReadOptions_ReadTime:
-		return r, d.checkReadTime(c.ReadTime)
+		past, err := d.past(c.ReadTime)
+		if err == nil {
+			look(past)
+		}
+		return r, err
 	case *pb.ReadOptions_Transaction:
-		if tx, err = d.tx.Find(c.Transaction); err != nil {
+		if tx, err = d.find(c.Transaction); err != nil {
 			return r, err
 		}
 	case *pb.ReadOptions_NewTransaction:
@@ -38,51 +46,73 @@ func (d database) read(ctx context.Context, o *pb.ReadOptions, f func(storage.Vi
 			return r, err
 		}
 		r.transaction = tx.ID()
-	default: // eventual consistency includes strong
-		d.DB.Read(func(v storage.View) { f(v) })
-		r.time = d.ReadTime()
+	case *pb.ReadOptions_ReadConsistency_:
+		switch c.ReadConsistency {
+		case pb.ReadOptions_STRONG, pb.ReadOptions_EVENTUAL:
+		default:
+			return r, invalid("ReadConsistency must be specified.")
+		}
+	}
+	if tx == nil { // eventual consistency includes strong
+		d.DB.Read(func(v storage.View) { look(v) })
 		return r, nil
 	}
-	err = d.tx.Read(ctx, tx, func(v storage.View) transactions.Footprint {
-		r.time = max(v.Version, 1)
-		return f(v)
-	})
-	if err == nil {
+	if err = d.tx.Read(ctx, tx, look); err == nil {
 		err = ctx.Err()
 	}
-	if err != nil {
-		if r.transaction != nil {
-			d.tx.Drop(tx) // nobody would ever end it
-		}
-		return r, err
+	if err != nil && r.transaction != nil {
+		d.tx.Drop(tx) // nobody would ever end it
 	}
-	if !tx.ReadOnly() {
-		r.time = d.ReadTime()
-	}
-	return r, nil
+	return r, err
 }
 
-// checkReadTime refuses every read_time: those in the future as production
-// does, others because superseded versions are not kept.
-func (d database) checkReadTime(t *timestamppb.Timestamp) error {
-	if err := t.CheckValid(); err != nil {
-		return invalid("The requested 'read_time' is invalid: %v", err)
+// past returns the state at a read_time.
+func (d database) past(t *timestamppb.Timestamp) (storage.View, error) {
+	micros, err := microseconds(t)
+	if err != nil {
+		return storage.View{}, err
 	}
-	if t.AsTime().UnixMicro() > d.ReadTime() {
-		return invalid("The requested 'read_time' cannot be in the future.")
+	if micros > d.ReadTime() {
+		return storage.View{}, invalid("The requested 'read_time' cannot be in the future.")
 	}
-	return unimplemented("reads at a past read_time are")
+	return d.At(micros)
+}
+
+// microseconds is a time that a client names to mean a version.
+func microseconds(t *timestamppb.Timestamp) (int64, error) {
+	switch {
+	case t.CheckValid() != nil:
+		return 0, invalid("invalid timestamp: %v", t.CheckValid())
+	case t.GetNanos()%1000 != 0:
+		return 0, invalid("timestamp cannot have more than microseconds precision")
+	case t.AsTime().UnixMicro() <= 0:
+		return 0, invalid("Only timestamps past epoch are supported.")
+	}
+	return t.AsTime().UnixMicro(), nil
+}
+
+// find returns the open transaction that a client names.
+func (d database) find(id []byte) (*transactions.Tx, error) {
+	if len(id) == 0 {
+		return nil, invalid("a transaction cannot be the empty string.")
+	}
+	return d.tx.Find(id)
 }
 
 // begin starts a transaction.
 func (d database) begin(o *pb.TransactionOptions) (*transactions.Tx, error) {
-	if ro := o.GetReadOnly(); ro != nil {
-		if ro.GetReadTime() != nil {
-			return nil, d.checkReadTime(ro.GetReadTime())
-		}
-		return d.tx.Begin(true, nil)
+	ro := o.GetReadOnly()
+	switch {
+	case ro == nil:
+		return d.tx.Begin(o.GetReadWrite().GetPreviousTransaction())
+	case ro.GetReadTime() == nil:
+		return d.tx.BeginReadOnly(nil)
 	}
-	return d.tx.Begin(false, o.GetReadWrite().GetPreviousTransaction())
+	past, err := d.past(ro.GetReadTime())
+	if err != nil {
+		return nil, err
+	}
+	return d.tx.BeginReadOnly(&past)
 }
 
 // BeginTransaction implements the RPC.

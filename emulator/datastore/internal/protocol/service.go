@@ -15,10 +15,10 @@ import (
 // Service answers the RPCs of google.datastore.v1.
 type Service struct {
 	pb.UnimplementedDatastoreServer
-	o transactions.Options
+	o     transactions.Options
+	store *storage.Store
 
 	mu       sync.RWMutex
-	store    *storage.Store
 	managers map[storage.ID]*transactions.Manager
 
 	calls map[string]*atomic.Int64 // by method; the map never changes
@@ -89,26 +89,34 @@ func (s *Service) open(project, id string) (database, error) {
 	if err := d.check(); err != nil {
 		return d, err
 	}
-	name := storage.ID{Project: project, Database: id}
+	d.DB = s.store.DB(storage.ID{Project: project, Database: id})
+	d.tx = s.manager(d.DB)
+	return d, nil
+}
+
+// manager returns the database's one, which it makes when it is the first time.
+func (s *Service) manager(db *storage.DB) *transactions.Manager {
 	s.mu.RLock()
-	d.tx = s.managers[name]
-	store := s.store
+	m := s.managers[db.ID]
 	s.mu.RUnlock()
-	d.DB = store.DB(name)
-	if d.tx != nil {
-		return d, nil
+	if m != nil {
+		return m
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if d.tx = s.managers[name]; d.tx == nil {
-		d.tx = transactions.New(d.DB, &s.o)
-		s.managers[name] = d.tx
+	if m = s.managers[db.ID]; m == nil {
+		m = transactions.New(db, &s.o)
+		s.managers[db.ID] = m
 	}
-	return d, nil
+	return m
 }
 
 // Reset ends all transactions and deletes everything.
 func (s *Service) Reset() error {
-	s.Close()
-	return s.store.Reset()
+	for _, db := range s.store.All() {
+		if err := s.manager(db).Reset(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

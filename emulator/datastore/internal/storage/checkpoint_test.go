@@ -26,7 +26,8 @@ func TestFailedCheckpointIsNotTriedAtEachCommit(t *testing.T) {
 	}
 	large := entity("large", 1)
 	large.Properties["blob"] = &pb.Value{ValueType: &pb.Value_BlobValue{BlobValue: make([]byte, 1<<20-1<<10)}, ExcludeFromIndexes: true}
-	for range checkpointAfter>>20 + 30 {
+	for i := range checkpointAfter>>20 + 30 {
+		large.Properties["n"] = &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: int64(i)}}
 		e, err := NewEntity(large)
 		if err != nil {
 			t.Fatal(err)

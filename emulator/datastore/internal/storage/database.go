@@ -1,7 +1,9 @@
 package storage
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
@@ -14,9 +16,12 @@ type DB struct {
 
 	mu      sync.RWMutex
 	tables  tables
-	version int64 // of the newest commit
+	version int64          // of the newest commit
+	told    atomic.Int64   // µs: the newest time for which somebody was told the state
+	synced  journal.Synced // the record of the newest commit
 	buf     []byte
 	gone    deletions
+	history history
 
 	ids       uint64              // counter of automatic identifiers
 	idsKept   uint64              // how far the journal says that it may have got
@@ -37,18 +42,14 @@ func (db *DB) Read(f func(View)) {
 func (db *DB) Snapshot() View {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	return View{tables: db.tables.snapshot(), Version: db.version}
-}
-
-// ReadTime is the time (µs) that a strong read made now speaks for.
-func (db *DB) ReadTime() int64 {
-	db.mu.RLock()
-	defer db.mu.RUnlock()
-	return max(now(), db.version)
+	v := View{tables: db.tables.snapshot(), Version: db.version}
+	v.Time = db.TimeOf(v)
+	return v
 }
 
 // Commit decides the mutations in their order and applies all of them under
-// one new version, or none and returns why. Without mutations it does nothing.
+// one new version, or none and returns why. Mutations that change nothing, and
+// commits of nothing else, leave the version as it is.
 // Wait on the returned Synced before telling anyone.
 func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	if len(mutations) == 0 {
@@ -57,7 +58,7 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 
-	c := Committed{Version: max(now(), db.version+1), Results: make([]Result, len(mutations))}
+	c := Committed{Version: db.nextVersion(), Results: make([]Result, len(mutations))}
 	var pending map[string]*Entity // what earlier mutations of this commit left; nil: deleted
 	if len(mutations) > 1 {
 		pending = make(map[string]*Entity, len(mutations))
@@ -65,18 +66,27 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	view := View{tables: db.tables, Version: db.version}
 	for i := range mutations {
 		m := &mutations[i]
+		stored := view.Get(m.Key)
 		current, touched := pending[m.Key]
 		if !touched {
-			current = view.Get(m.Key)
+			current = stored
 		}
-		result, err := m.decide(current, db.gone.of(m.Key), touched, c.Version)
+		result, err := m.decide(stored, db.gone.of(m.Key), current, c.Version)
 		if err != nil {
 			return Committed{}, err
 		}
 		c.Results[i] = result
-		if pending != nil && !result.Conflict {
+		switch {
+		case pending == nil || result.Conflict:
+		case result.Unchanged:
+			pending[m.Key] = current
+		default:
 			pending[m.Key] = m.Entity
 		}
+	}
+	if !slices.ContainsFunc(c.Results, Result.applied) {
+		c.Version, c.Synced = db.TimeOf(view), db.synced // of what is there already
+		return c, nil
 	}
 
 	var err error
@@ -87,9 +97,9 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 	if cap(db.buf) > maxKeptBuffer {
 		db.buf = nil
 	}
-	db.version = c.Version
+	db.version, db.synced = c.Version, c.Synced
 	for i := range mutations {
-		if !c.Results[i].Conflict {
+		if c.Results[i].applied() {
 			c.IndexUpdates += db.apply(&mutations[i], c.Version)
 		}
 	}
@@ -104,6 +114,11 @@ const maxKeptBuffer = 1 << 20
 // index entries changed.
 func (db *DB) apply(m *Mutation, version int64) (updates int) {
 	before, updates := db.tables.put(m.Key, m.Entity)
+	c := change{version: version, key: m.Key, before: before}
+	if m.Entity != nil {
+		c.key = m.Entity.rows[0] // shares the memory of all rows
+	}
+	db.history.add(c)
 	if before != nil && m.Entity == nil {
 		db.gone.add(m.Key, version)
 	}

@@ -1,6 +1,12 @@
 package storage
 
-import "fmt"
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+)
 
 // Op is what a mutation does.
 type Op uint8
@@ -36,11 +42,9 @@ type Mutation struct {
 	// Base is what the stored entity must be like, or the mutation conflicts.
 	Base Base
 
-	// Merged says that Entity was computed from MergedWith (nil: none stored):
-	// unless that is still the stored one, the commit fails with ErrChanged and
-	// should be prepared again.
-	Merged     bool
-	MergedWith *Entity
+	// Compute, when set, makes Entity of what the mutation finds (nil: nothing)
+	// at a time (µs). Prepare calls it, perhaps several times, and nobody else.
+	Compute func(current *Entity, now int64) (*Entity, error)
 }
 
 // Base is a mutation's condition on the stored entity; the zero value has none.
@@ -55,7 +59,7 @@ type Base struct {
 // BaseKind says what Base.Value is compared with.
 type BaseKind uint8
 
-// Versions and update times are the same number here, but the errors differ.
+// Versions and update times are the same number; a missing entity has no update time.
 const (
 	NoBase BaseKind = iota
 	BaseVersion
@@ -64,10 +68,13 @@ const (
 
 // Result is the outcome of one mutation.
 type Result struct {
-	Version  int64 // of the entity after the commit, or of the stored one on a conflict
-	Created  int64 // 0 after a deletion
-	Conflict bool  // the mutation was not applied
+	Version   int64 // of the entity after the commit, or of the stored one on a conflict
+	Created   int64 // 0 after a deletion
+	Conflict  bool  // the mutation was not applied
+	Unchanged bool  // the stored entity says the same already, and keeps its version
 }
+
+func (r Result) applied() bool { return !r.Conflict && !r.Unchanged }
 
 // ExistsError says that an inserted entity exists already.
 type ExistsError struct{ Key string }
@@ -80,46 +87,68 @@ type MissingError struct{ Key string }
 func (e *MissingError) Error() string { return "no entity to update" }
 
 // ConflictError says that a base was not met and the mutation asked to fail.
-type ConflictError struct {
-	Kind           BaseKind
-	Stored, Wanted int64
-}
+type ConflictError struct{ Stored, Wanted int64 } // versions, or update times in µs, which are the same
 
 func (e *ConflictError) Error() string {
-	if e.Kind == BaseUpdateTime {
-		return fmt.Sprintf("the stored update time (%d µs) does not match the required base update time (%d µs)", e.Stored, e.Wanted)
-	}
 	return fmt.Sprintf("the stored version (%d) does not match the required base version (%d)", e.Stored, e.Wanted)
 }
 
-// ErrChanged says that a Merged mutation was computed from an entity that has
-// been changed meanwhile.
-var ErrChanged = fmt.Errorf("the entity changed while the mutation was prepared")
-
-// decide checks m against the current entity (nil: none, deleted at the version
-// gone if ever) and seals its entity. touched: an earlier mutation of the same
-// commit left it.
-func (m *Mutation) decide(current *Entity, gone int64, touched bool, version int64) (Result, error) {
-	if m.Merged && current != m.MergedWith {
-		return Result{}, ErrChanged
+// Prepare computes the entities of the mutations that depend on what they find.
+// They hold until the next commit to the database.
+func (db *DB) Prepare(mutations []Mutation) error {
+	if !slices.ContainsFunc(mutations, func(m Mutation) bool { return m.Compute != nil }) {
+		return nil
 	}
-	if m.Base.Kind != NoBase && !touched {
-		stored := gone
-		met := m.Base.Kind == BaseVersion && (m.Base.Value == 0 || m.Base.Value >= gone)
-		if current != nil {
-			stored = current.Version
-			met = stored == m.Base.Value
+	at := now()
+	left := make(map[string]*Entity, len(mutations)) // by earlier mutations
+	for i := range mutations {
+		m := &mutations[i]
+		var stored *Entity
+		var gone int64
+		db.Read(func(v View) { stored, gone = v.Get(m.Key), db.gone.of(m.Key) })
+		if !m.Base.met(stored, gone) {
+			continue
 		}
-		if !met {
-			if m.Base.Fail {
-				return Result{}, &ConflictError{Kind: m.Base.Kind, Stored: stored, Wanted: m.Base.Value}
-			}
-			r := Result{Version: stored, Conflict: true}
-			if current != nil {
-				r.Created = current.Created
-			}
-			return r, nil
+		current, touched := left[m.Key]
+		if !touched {
+			current = stored
 		}
+		if m.Compute != nil {
+			var err error
+			if m.Entity, err = m.Compute(current, at); err != nil {
+				return err
+			}
+		}
+		left[m.Key] = m.Entity
+	}
+	return nil
+}
+
+// met reports whether an entity (nil: none, deleted at the version gone if
+// ever) is what the base demands.
+func (b Base) met(stored *Entity, gone int64) bool {
+	switch {
+	case b.Kind == NoBase:
+		return true
+	case stored != nil:
+		return b.Value == stored.Version
+	}
+	return b.Kind == BaseVersion && (b.Value == 0 || b.Value >= gone)
+}
+
+// decide checks m and seals its entity. stored is the entity before the commit
+// (nil: none, deleted at the version gone if ever): that is what bases are
+// about. current is what earlier mutations of the commit have made of it.
+func (m *Mutation) decide(stored *Entity, gone int64, current *Entity, version int64) (Result, error) {
+	if !m.Base.met(stored, gone) {
+		r := Result{Version: gone, Conflict: true}
+		if stored != nil {
+			r.Version, r.Created = stored.Version, stored.Created
+		}
+		if m.Base.Fail {
+			return Result{}, &ConflictError{Stored: r.Version, Wanted: m.Base.Value}
+		}
+		return r, nil
 	}
 	switch {
 	case m.Op == Insert && current != nil:
@@ -128,6 +157,8 @@ func (m *Mutation) decide(current *Entity, gone int64, touched bool, version int
 		return Result{}, &MissingError{Key: m.Key}
 	case m.Op == Delete:
 		return Result{Version: version}, nil
+	case current != nil && current.same(m.Entity):
+		return Result{Version: current.Version, Created: current.Created, Unchanged: true}, nil
 	}
 	created := version
 	if current != nil {
@@ -135,6 +166,31 @@ func (m *Mutation) decide(current *Entity, gone int64, touched bool, version int
 	}
 	m.Entity.seal(version, created)
 	return Result{Version: version, Created: created}, nil
+}
+
+// same reports whether both say the same, though their properties may be
+// encoded in another order.
+func (e *Entity) same(o *Entity) bool {
+	if e.size != o.size || !slices.Equal(e.rows, o.rows) {
+		return false
+	}
+	if bytes.Equal(e.Body(), o.Body()) {
+		return true
+	}
+	a, b := e.ordered(), o.ordered()
+	return a != nil && bytes.Equal(a, b)
+}
+
+func (e *Entity) ordered() []byte {
+	m, err := e.Decode()
+	if err != nil {
+		return nil
+	}
+	body, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		return nil
+	}
+	return body
 }
 
 // deletions remembers when entities were deleted, for the bases of mutations

@@ -42,7 +42,7 @@ func appendCommit(dst []byte, id ID, version int64, mutations []Mutation, result
 	for i := range mutations {
 		m := &mutations[i]
 		switch {
-		case results[i].Conflict:
+		case !results[i].applied():
 		case m.Entity == nil:
 			dst = append(dst, opDelete)
 			dst = appendBytes(dst, m.KeyWire)
@@ -99,7 +99,9 @@ func (s *Store) replay(record []byte) error {
 			switch op := r.byte(); op {
 			case opPut:
 				created := int64(r.uvarint())
-				r.put(db, version, created)
+				if e := r.entity(version, created); e != nil {
+					db.apply(&Mutation{Key: e.Key(), Entity: e}, version)
+				}
 			case opDelete:
 				r.delete(db, version)
 			default:
@@ -118,15 +120,19 @@ func (s *Store) replay(record []byte) error {
 	case recordState:
 		db.version = max(db.version, int64(r.uvarint()))
 		db.gone.forgotten = db.version
+		db.history.forget(db.version)
 		db.keepIDs(r.uvarint())
 	case recordReset:
 		db.tables = newTables()
 		db.version = max(db.version, int64(r.uvarint()))
 		db.gone.forgotten = db.version
+		db.history.forget(db.version)
 	case recordEntities:
 		for r.more() {
 			version, created := int64(r.uvarint()), int64(r.uvarint())
-			r.put(db, version, created)
+			if e := r.entity(version, created); e != nil {
+				db.tables.put(e.Key(), e)
+			}
 		}
 	default:
 		return fmt.Errorf("datastore record: unknown tag %d", tag)
@@ -196,18 +202,19 @@ func (r *reader) fail(err error) {
 	r.b = nil
 }
 
-func (r *reader) put(db *DB, version, created int64) {
+// entity reads a stored entity; nil after an error.
+func (r *reader) entity(version, created int64) *Entity {
 	body := r.bytes()
 	if r.err != nil {
-		return
+		return nil
 	}
 	e, err := restore(body)
 	if err != nil {
 		r.fail(err)
-		return
+		return nil
 	}
 	e.seal(version, created)
-	db.apply(&Mutation{Key: e.Key(), Entity: e}, version)
+	return e
 }
 
 func (r *reader) delete(db *DB, version int64) {

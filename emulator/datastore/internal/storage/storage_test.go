@@ -92,8 +92,8 @@ func TestRowsFollowEntities(t *testing.T) {
 			if err != nil {
 				r.Fatal(err)
 			}
-			for _, m := range ms {
-				versions[m.Key] = done.Version
+			for i, m := range ms {
+				versions[m.Key] = done.Results[i].Version
 			}
 			switch rapid.IntRange(0, 4).Draw(r, "then") {
 			case 0:

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"time"
 
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 )
@@ -91,27 +90,17 @@ func (s *Store) All() []*DB {
 	return all
 }
 
-// now is the clock in Datastore's unit.
-func now() int64 { return time.Now().UnixMicro() }
-
 // Reset deletes all entities. Versions and identifiers go on where they were.
-func (s *Store) Reset() error {
-	for _, db := range s.All() {
-		if err := db.reset(); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (db *DB) reset() error {
+// Wait on the returned Synced before telling anyone.
+func (db *DB) Reset() (journal.Synced, error) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	version := max(now(), db.version+1)
+	version := db.nextVersion()
 	synced, err := db.store.journal.Append(appendReset(nil, db.ID, version))
 	if err != nil {
-		return err
+		return synced, err
 	}
-	db.tables, db.version, db.gone.forgotten = newTables(), version, version
-	return synced.Wait()
+	db.tables, db.version, db.synced, db.gone.forgotten = newTables(), version, synced, version
+	db.history.forget(version)
+	return synced, nil
 }

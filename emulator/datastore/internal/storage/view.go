@@ -1,5 +1,7 @@
 package storage
 
+import "github.com/tidwall/btree"
+
 // Row is one index row and the entity that it belongs to.
 type Row struct {
 	Key    string
@@ -11,6 +13,7 @@ type Row struct {
 type View struct {
 	tables
 	Version int64 // of the newest commit in it; 0 when there has been none
+	Time    int64 // µs: the time that it speaks for; 0 for the live state, see DB.TimeOf
 }
 
 // Get returns the entity with the given entity row, or nil.
@@ -22,38 +25,50 @@ func (v View) Get(entityRow string) *Entity {
 // Ascend calls f with the rows in [lo, hi) in ascending order until it returns
 // false; hi "" has no bound.
 func (v View) Ascend(lo, hi string, f func(Row) bool) {
-	v.tree.Ascend(Row{Key: lo}, func(r Row) bool {
+	tree := v.treeOf(lo)
+	if tree == nil {
+		return
+	}
+	tree.Ascend(Row{Key: lo}, func(r Row) bool {
 		return (hi == "" || r.Key < hi) && f(r)
 	})
 }
 
 // Descend is Ascend in descending order, over the same rows.
 func (v View) Descend(lo, hi string, f func(Row) bool) {
+	tree := v.treeOf(lo)
+	if tree == nil {
+		return
+	}
 	visit := func(r Row) bool {
 		return r.Key == hi || r.Key >= lo && f(r)
 	}
 	if hi == "" {
-		v.tree.Reverse(visit)
+		tree.Reverse(visit)
 		return
 	}
-	v.tree.Descend(Row{Key: hi}, visit)
+	tree.Descend(Row{Key: hi}, visit)
 }
 
 // Count is the number of rows in [lo, hi), in logarithmic time.
 func (v View) Count(lo, hi string) int {
-	to := v.tree.Len()
-	if hi != "" {
-		to = v.rank(hi)
+	tree := v.treeOf(lo)
+	if tree == nil {
+		return 0
 	}
-	return max(0, to-v.rank(lo))
+	to := tree.Len()
+	if hi != "" {
+		to = rank(tree, hi)
+	}
+	return max(0, to-rank(tree, lo))
 }
 
 // rank is the number of rows smaller than key.
-func (v View) rank(key string) int {
-	lo, hi := 0, v.tree.Len()
+func rank(tree *btree.BTreeG[Row], key string) int {
+	lo, hi := 0, tree.Len()
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if row, _ := v.tree.GetAt(mid); row.Key < key {
+		if row, _ := tree.GetAt(mid); row.Key < key {
 			lo = mid + 1
 		} else {
 			hi = mid

@@ -9,6 +9,8 @@ var (
 	ErrClosed = errors.New("Transaction is invalid or closed.")
 	// ErrReadOnly says that a read-only transaction was asked to write.
 	ErrReadOnly = errors.New("Cannot modify entities in a read-only transaction.")
+	// ErrRetryReadOnly says that previous_transaction names a read-only one.
+	ErrRetryReadOnly = errors.New("Cannot retry a read-only transaction.")
 	// ErrTooMany says that the bound on open transactions was reached.
 	ErrTooMany = errors.New("too many open transactions: at most 100000 per database")
 )

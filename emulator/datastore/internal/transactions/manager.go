@@ -61,27 +61,63 @@ func New(db *storage.DB, o *Options) *Manager {
 	return m
 }
 
-// Begin starts a transaction. previous, if not empty, is the transaction that
-// this one tries again, whose age it inherits.
-func (m *Manager) Begin(readOnly bool, previous []byte) (*Tx, error) {
+// Begin starts a read-write transaction. previous, if not empty, is the
+// transaction that this one tries again, whose age it inherits.
+func (m *Manager) Begin(previous []byte) (*Tx, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	var age uint64
-	if len(previous) > 0 {
-		number, a, err := parseID(previous)
-		if err != nil || number > m.last {
-			return nil, ErrInvalid
-		}
-		age = a
+	age, err := m.previous(previous)
+	if err != nil {
+		return nil, err
 	}
+	tx, err := m.begin()
+	if err == nil && age != 0 {
+		tx.age = age
+	}
+	return tx, err
+}
+
+// CheckPrevious refuses what no transaction could be the retry of.
+func (m *Manager) CheckPrevious(previous []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := m.previous(previous)
+	return err
+}
+
+// previous returns the age of the transaction that a new one tries again; 0
+// without one.
+func (m *Manager) previous(id []byte) (age uint64, err error) {
+	if len(id) == 0 {
+		return 0, nil
+	}
+	number, age, err := parseID(id)
+	if err != nil || number > m.last {
+		return 0, ErrInvalid
+	}
+	if tx := m.open[number]; tx != nil && tx.readOnly {
+		return 0, ErrRetryReadOnly
+	}
+	return age, nil
+}
+
+// BeginReadOnly starts a transaction that reads the given state, or when that
+// is nil the one at its first read.
+func (m *Manager) BeginReadOnly(past *storage.View) (*Tx, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	tx, err := m.begin()
+	if err == nil {
+		tx.readOnly, tx.snapshot = true, past
+	}
+	return tx, err
+}
+
+func (m *Manager) begin() (*Tx, error) {
 	if len(m.open) >= maxOpen {
 		return nil, ErrTooMany
 	}
 	tx := m.newTx()
-	tx.readOnly = readOnly
-	if age != 0 {
-		tx.age = age
-	}
 	m.open[tx.id] = tx
 	tx.timer = time.AfterFunc(min(m.o.Idle, m.o.Max), func() { m.expire(tx) })
 	return tx, nil
@@ -120,8 +156,9 @@ func (m *Manager) Read(ctx context.Context, tx *Tx, read func(storage.View) Foot
 		return m.readSnapshot(tx, read)
 	}
 	r := &request{tx: tx, ctx: ctx}
-	r.touch = func() {
+	r.touch = func() error {
 		m.db.Read(func(v storage.View) { r.fp = read(v) })
+		return nil
 	}
 	r.grant = func() error {
 		m.locks.hold(tx, &r.fp)
@@ -157,22 +194,24 @@ func (m *Manager) readSnapshot(tx *Tx, read func(storage.View) Footprint) error 
 }
 
 // Commit applies the mutations, in tx or, when it is nil, on their own, and
-// ends tx, whether it succeeds or not; only storage.ErrChanged, and the end of
-// ctx before its turn, leave it open. Wait on the Synced of the result before telling anyone.
+// ends tx, whether it succeeds or not; only an error of a mutation's Compute,
+// and the end of ctx before its turn, leave it open. Wait on the Synced of the
+// result before telling anyone.
 func (m *Manager) Commit(ctx context.Context, tx *Tx, mutations []storage.Mutation) (storage.Committed, error) {
 	var done storage.Committed
 	r := &request{tx: tx, ctx: ctx, mutations: mutations}
 	if tx != nil && tx.readOnly && len(mutations) > 0 {
 		return done, ErrReadOnly
 	}
-	r.touch = func() {
-		if r.fp.Keys != nil {
-			return
+	r.touch = func() error {
+		if err := m.db.Prepare(mutations); err != nil || r.fp.Keys != nil {
+			return err
 		}
 		r.fp.Keys = make([]string, len(mutations))
 		for i := range mutations {
 			r.fp.Keys[i] = mutations[i].Key
 		}
+		return nil
 	}
 	r.grant = func() error {
 		err := m.validate(r.tx)
@@ -182,7 +221,7 @@ func (m *Manager) Commit(ctx context.Context, tx *Tx, mutations []storage.Mutati
 		if err == nil {
 			m.stats.Commits++
 		}
-		if tx != nil && !errors.Is(err, storage.ErrChanged) {
+		if tx != nil {
 			m.end(tx, closed)
 		}
 		return err
@@ -227,6 +266,21 @@ func (m *Manager) Close() {
 		m.end(tx, closed)
 	}
 	m.settle()
+}
+
+// Reset ends all transactions and deletes everything in the database.
+func (m *Manager) Reset() error {
+	m.mu.Lock()
+	for _, tx := range m.open {
+		m.end(tx, closed)
+	}
+	synced, err := m.db.Reset()
+	m.settle()
+	m.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	return synced.Wait()
 }
 
 // Stats returns the counts of this moment.

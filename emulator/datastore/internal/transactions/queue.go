@@ -14,7 +14,7 @@ type request struct {
 	tx        *Tx
 	mutations []storage.Mutation // of a commit
 
-	touch func() // brings fp up to date with the live state
+	touch func() error // brings fp, and what mutations compute, up to date with the live state
 	grant func() error
 	fp    Footprint
 
@@ -124,7 +124,10 @@ func (m *Manager) try(r *request) {
 	if len(r.fp.Ranges) > 0 {
 		m.queue.remove(r) // a query's footprint moves with the live state
 	}
-	r.touch()
+	if err := r.touch(); err != nil {
+		m.finish(r, err)
+		return
+	}
 	r.on = m.blockerOf(r)
 	if r.on.none() {
 		m.unlist(r) // its grant may end its transaction, and with it what waits there
