@@ -36,10 +36,7 @@
 //
 // What follows answers UNIMPLEMENTED and changes nothing:
 //
-//   - filters with IN, NOT_IN and NOT_EQUAL, the composite filter OR, and
-//     inequalities on several properties;
-//   - distinct_on, and queries of the kinds __kind__, __namespace__
-//     and __property__;
+//   - queries of the kinds __kind__, __namespace__ and __property__;
 //   - explain_options, in queries and aggregations;
 //
 // Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,

@@ -88,6 +88,25 @@ func Rows(e *pb.Entity) ([]string, error) {
 	return rows[:2+len(slices.Compact(rows[2:]))], nil
 }
 
+// Repeats reports whether some property has several of an entity's rows.
+func Repeats(rows []string) bool {
+	for i := 3; i < len(rows); i++ {
+		if n := propertyLen(rows[i-1]); len(rows[i]) > n && rows[i-1][:n] == rows[i][:n] {
+			return true
+		}
+	}
+	return false
+}
+
+// propertyLen is the length of a property row as far as the value.
+func propertyLen(row string) int {
+	n := 1
+	for range 3 {
+		n += max(0, textLen(row[n:], 0))
+	}
+	return n
+}
+
 // collector builds the rows of one entity one behind the other.
 type collector struct {
 	project      string

@@ -1,48 +1,53 @@
 package planning
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
-	"strings"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 )
 
-// A cursor is a gap between rows: beside the row with the given column values
-// and path, on the far side or the near side of it as seen in index order,
-// which is the order of the query whose first direction is ascending. So it
-// means the same place to a query and to its reverse.
+// A cursor is a gap beside a position, on its far or its near side as positions
+// compare. So it means the same place to a query and to its reverse.
 //
 // On the wire: a version byte; 1 for the far side, else 0; the number of
-// columns; each column's name, 1 if it comes after the key, and value; the
-// namespace; the path. Names, values and namespaces are preceded by their
-// lengths.
+// columns; each column's name and 1 if it is complemented, else 0; how many of
+// them count before the key; the namespace; the position. Names and namespaces
+// are preceded by their lengths.
 type cursor struct {
-	values []string // encoded, one for each column
-	path   string
-	far    bool
+	at  string
+	far bool
 }
 
-const cursorVersion = 1
+const cursorVersion = 2
 
 var errCursor = Invalid("Error parsing protocol message")
 
-// appendCursor appends the wire form of the gap after (in q's direction) the
-// row with the given values and path.
-func (q *Query) appendCursor(dst []byte, values []string, path string, after bool) []byte {
-	far := byte(0)
-	if after != q.reversed() {
-		far = 1
+// newCursorHead is what comes between the first two bytes and the position.
+func (q *Query) newCursorHead() []byte {
+	head := binary.AppendUvarint(nil, uint64(len(q.columns)))
+	for i := range q.columns {
+		head = appendCounted(head, q.columns[i].name)
+		if q.flipped(&q.columns[i]) {
+			head = append(head, 1)
+		} else {
+			head = append(head, 0)
+		}
 	}
+	head = binary.AppendUvarint(head, uint64(q.keyAt))
+	return appendCounted(head, q.namespace)
+}
+
+// AppendCursor appends the cursor after the hit.
+func (q *Query) AppendCursor(dst []byte, h Hit) []byte {
+	far := byte(1)
+	if q.keyDesc {
+		far = 0
+	}
+	dst = slices.Grow(dst, 2+len(q.cursorHead)+len(h.at))
 	dst = append(dst, cursorVersion, far)
-	dst = binary.AppendUvarint(dst, uint64(len(q.columns)))
-	for i, c := range q.columns {
-		dst = appendCounted(dst, c.name)
-		dst = appendCounted(dst, values[i])
-	}
-	dst = appendCounted(dst, q.namespace)
-	return append(dst, path...)
+	dst = append(dst, q.cursorHead...)
+	return append(dst, h.at...)
 }
 
 func appendCounted(dst []byte, s string) []byte {
@@ -50,110 +55,124 @@ func appendCounted(dst []byte, s string) []byte {
 	return append(dst, s...)
 }
 
-func cutCounted(b []byte) (s string, rest []byte, err error) {
-	n, size := binary.Uvarint(b)
-	if size <= 0 || n > uint64(len(b)-size) {
-		return "", nil, errCursor
-	}
-	return string(b[size : size+int(n)]), b[size+int(n):], nil
+// cursorReader takes a cursor apart; after the first error it returns zeros.
+type cursorReader struct {
+	b   []byte
+	bad bool
 }
 
-// reversed reports whether q goes against index order.
-func (q *Query) reversed() bool {
-	if len(q.columns) > 0 && q.keyAt > 0 {
-		return q.columns[0].desc
+func (r *cursorReader) uvarint() uint64 {
+	n, size := binary.Uvarint(r.b)
+	if size <= 0 {
+		r.b, r.bad = nil, true
+		return 0
 	}
-	return q.keyDesc
+	r.b = r.b[size:]
+	return n
 }
 
+func (r *cursorReader) counted() string {
+	n := r.uvarint()
+	if n > uint64(len(r.b)) {
+		r.b, r.bad = nil, true
+		return ""
+	}
+	s := string(r.b[:n])
+	r.b = r.b[n:]
+	return s
+}
+
+// parseCursor reads a cursor of any query with the same columns.
 func (q *Query) parseCursor(b []byte) (*cursor, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
-	if len(b) < 3 || b[0] != cursorVersion || b[1] > 1 {
+	if len(b) < 2 || b[0] != cursorVersion || b[1] > 1 {
 		return nil, errCursor
 	}
 	c := &cursor{far: b[1] == 1}
-	n, size := binary.Uvarint(b[2:])
-	if size <= 0 || n > uint64(len(b)) {
+	r := cursorReader{b: b[2:]}
+	n := r.uvarint()
+	if n > uint64(len(b)) {
 		return nil, errCursor
 	}
-	b = b[2+size:]
-	names := make([]string, n)
-	values := make([]string, n)
-	var err error
+	names, flipped := make([]string, n), make([]bool, n)
 	for i := range names {
-		if names[i], b, err = cutCounted(b); err != nil {
-			return nil, err
+		names[i] = r.counted()
+		flipped[i] = r.uvarint() == 1
+	}
+	keyAt := r.uvarint()
+	namespace := r.counted()
+	if r.bad || keyAt > n {
+		return nil, errCursor
+	}
+	at := string(r.b)
+	values := make([]string, n)
+	var path string
+	var err error
+	for i := range n + 1 {
+		if i == keyAt {
+			if path, at, err = encoding.CutEncodedPath(at); err != nil {
+				return nil, errCursor
+			}
 		}
-		if values[i], b, err = cutCounted(b); err != nil {
-			return nil, err
+		if i == n {
+			break
 		}
-		if _, rest, err := encoding.CutValue(values[i]); err != nil || rest != "" {
+		if values[i], at, err = encoding.CutEncoded(at, flipped[i]); err != nil {
 			return nil, errCursor
 		}
 	}
-	namespace, b, err := cutCounted(b)
-	if err != nil {
-		return nil, err
-	}
-	c.path = string(b)
-	path, rest, err := encoding.CutPath(c.path)
-	if err != nil || rest != "" || len(path) == 0 {
+	elements, _, err := encoding.CutPath(path)
+	if at != "" || err != nil || len(elements) == 0 {
 		return nil, errCursor
 	}
-	if kind := lastKind(path); q.kind != "" && kind != q.kind {
+	if kind := lastKind(elements); q.kind != "" && kind != q.kind {
 		return nil, invalid("The query kind is %s but cursor.postfix_position.key kind is %s.", q.kind, kind)
 	}
 	if namespace != q.namespace {
 		return nil, invalid("The query namespace is %q but the cursor's namespace is %q.", q.namespace, namespace)
 	}
-	for _, col := range q.columns {
-		i := slices.Index(names, col.name)
-		if i < 0 {
-			return nil, invalid("The cursor is of a query with other orders: it has no value of %q.", col.name)
+	c.at, err = q.placeCursor(names, values, path)
+	return c, err
+}
+
+// placeCursor is the position that the named values and the path have in q.
+func (q *Query) placeCursor(names, values []string, path string) (string, error) {
+	var at []byte
+	for i := range q.columns {
+		if i == q.keyAt {
+			at = append(at, path...)
 		}
-		c.values = append(c.values, values[i])
+		c := &q.columns[i]
+		n := slices.Index(names, c.name)
+		if n < 0 {
+			return "", invalid("The cursor is of a query with other orders: it has no value of %q.", c.name)
+		}
+		at = q.appendColumn(at, c, values[n])
 	}
 	if len(names) != len(q.columns) {
-		return nil, invalid("The cursor is of a query with other orders: %q.", names)
+		return "", invalid("The cursor is of a query with other orders: %q.", names)
 	}
-	return c, nil
+	if q.keyAt == len(q.columns) {
+		at = append(at, path...)
+	}
+	return string(at), nil
 }
 
-// passed reports whether a row with the given values and path lies after the
-// gap c in q's direction.
-func (q *Query) passed(c *cursor, values []string, path string) bool {
-	if order := q.compare(values, path, c.values, c.path); order != 0 {
-		return order > 0
+// passed reports whether a position lies behind the gap in q's order.
+func (q *Query) passed(c *cursor, at string) bool {
+	if at == c.at {
+		return c.far == q.keyDesc
 	}
-	return c.far == q.reversed()
+	return q.before(c.at, at)
 }
 
-// compare orders two rows as q does.
-func (q *Query) compare(values []string, path string, oValues []string, oPath string) int {
-	for i := range q.columns[:q.keyAt] {
-		if order := q.columns[i].order(values[i], oValues[i]); order != 0 {
-			return order
-		}
+// cut is the gap as a bound for what the disjunct's rows end with.
+func (q *Query) cut(c *cursor, d *disjunct) string {
+	s := q.suffix(d, c.at)
+	if c.far && q.position(d, s) == c.at {
+		s += "\x00"
 	}
-	if order := strings.Compare(path, oPath); order != 0 {
-		if q.keyDesc {
-			return -order
-		}
-		return order
-	}
-	for i := q.keyAt; i < len(q.columns); i++ {
-		if order := q.columns[i].order(values[i], oValues[i]); order != 0 {
-			return order
-		}
-	}
-	return 0
-}
-
-func (c *column) order(a, b string) int {
-	if c.desc {
-		return cmp.Compare(b, a)
-	}
-	return cmp.Compare(a, b)
+	return s
 }

@@ -25,6 +25,8 @@ type Entity struct {
 	body int      // where the entity itself starts in wire
 	size int      // and its length
 
+	repeats bool // a property has several rows
+
 	Version int64 // µs
 	Created int64 // µs
 }
@@ -70,7 +72,7 @@ func build(e *pb.Entity, size int, appendBody func([]byte) ([]byte, error)) (*En
 	if wire, err = appendBody(wire); err != nil {
 		return nil, err
 	}
-	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body}, nil
+	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body, repeats: encoding.Repeats(rows)}, nil
 }
 
 // seal stamps a prepared entity with its version and creation time.
@@ -104,6 +106,9 @@ func (e *Entity) Key() string { return e.rows[0] }
 
 // Rows are all index rows, the entity row first.
 func (e *Entity) Rows() []string { return e.rows }
+
+// Repeats reports whether a property of the entity has several index entries.
+func (e *Entity) Repeats() bool { return e.repeats }
 
 // Result is the wire form of the EntityResult message without a cursor. The
 // caller must not change it.

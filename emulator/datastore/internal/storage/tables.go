@@ -13,6 +13,9 @@ func newTables() tables {
 		btree.Options{NoLocks: true})}
 }
 
+// treeOf is the tree in which the row would be.
+func (t *tables) treeOf(row string) *btree.BTreeG[Row] { return t.tree }
+
 // snapshot is a copy that shares what neither side changes.
 func (t *tables) snapshot() tables { return tables{tree: t.tree.Copy()} }
 

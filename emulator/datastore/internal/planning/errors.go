@@ -1,0 +1,40 @@
+package planning
+
+import "github.com/latchwork/latchwork/emulator/datastore/internal/texts"
+
+// Invalid is an error about a query that Datastore would refuse as well.
+type Invalid string
+
+func (e Invalid) Error() string { return string(e) }
+
+// Unsupported is an error about a query that this version can't run.
+type Unsupported string
+
+func (e Unsupported) Error() string {
+	return string(e) + " not supported by this emulator yet"
+}
+
+func invalid(format string, args ...any) error { return Invalid(texts.Sprintf(format, args...)) }
+
+// Bounds of a query, as Datastore documents them or its emulator has them.
+const (
+	maxDisjunctions  = 30
+	maxIn            = 30  // values of one IN
+	maxNotIn         = 10  // values of one NOT_IN
+	maxParts         = 100 // filters, orders and ancestor
+	maxInequalities  = 10  // properties with inequalities
+	maxFilterDepth   = 30
+	maxPropertyName  = 1500
+	maxIndexedLength = 1500
+)
+
+// checkName checks the name of a property.
+func checkName(name string) error {
+	switch {
+	case name == "":
+		return invalid("The property.name is the empty string.")
+	case len(name) > maxPropertyName:
+		return invalid("The property.name is longer than %d bytes.", maxPropertyName)
+	}
+	return nil
+}
