@@ -1,0 +1,38 @@
+package conformance_test
+
+import (
+	"net"
+	"testing"
+
+	"github.com/latchwork/latchwork/emulator/datastore"
+)
+
+// server is an emulator on a port of this machine.
+type server struct {
+	*datastore.Server
+	addr string
+}
+
+// serve starts one until the test ends.
+func serve(t *testing.T, o *datastore.Options) *server {
+	t.Helper()
+	s, err := datastore.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		if err := <-served; err != nil {
+			t.Errorf("serve: %v", err)
+		}
+	})
+	return &server{Server: s, addr: l.Addr().String()}
+}
