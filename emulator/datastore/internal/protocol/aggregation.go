@@ -23,7 +23,10 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 	if err != nil {
 		return nil, err
 	}
-	asked := req.GetAggregationQuery()
+	asked, parsed, err := d.askedAggregation(req)
+	if err != nil {
+		return nil, err
+	}
 	if asked == nil {
 		return nil, invalid("one of fields aggregation_query and gql_query must be set")
 	}
@@ -40,6 +43,7 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 		return nil, d.toStatus(err)
 	}
 	return &pb.RunAggregationQueryResponse{
+		Query:       parsed,
 		Transaction: r.transaction,
 		Batch: &pb.AggregationResultBatch{
 			AggregationResults: []*pb.AggregationResult{{AggregateProperties: results}},

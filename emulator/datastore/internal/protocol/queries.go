@@ -26,9 +26,6 @@ func (s *Service) openQuery(req queryRequest) (database, error) {
 	if err != nil {
 		return d, err
 	}
-	if req.GetGqlQuery() != nil {
-		return d, unimplemented("GQL queries are")
-	}
 	if req.GetExplainOptions() != nil {
 		return d, unimplemented("explain_options are")
 	}

@@ -16,7 +16,11 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 	if err != nil {
 		return nil, err
 	}
-	q, err := d.parseQuery(req.GetPartitionId(), req.GetQuery())
+	asked, parsed, err := d.askedQuery(req)
+	if err != nil {
+		return nil, err
+	}
+	q, err := d.parseQuery(req.GetPartitionId(), asked)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +45,7 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		return nil, d.toStatus(err)
 	}
 	batch.SnapshotVersion, batch.ReadTime = result.version, r.timestamp()
-	return &pb.RunQueryResponse{Batch: batch, Transaction: r.transaction}, nil
+	return &pb.RunQueryResponse{Batch: batch, Query: parsed, Transaction: r.transaction}, nil
 }
 
 // queryBatch renders the result of one run, as far as it fits one answer.
