@@ -36,7 +36,6 @@
 //
 // What follows answers UNIMPLEMENTED and changes nothing:
 //
-//   - queries of the kinds __kind__, __namespace__ and __property__;
 //   - explain_options, in queries and aggregations;
 //
 // Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,

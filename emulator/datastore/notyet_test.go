@@ -24,14 +24,7 @@ func TestNotThereYet(t *testing.T) {
 		_, err := a.RunQuery(ctx, r)
 		return err
 	}
-	query := func(kind string, q *pb.Query) error {
-		q.Kind = []*pb.KindExpression{{Name: kind}}
-		return run(&pb.RunQueryRequest{QueryType: &pb.RunQueryRequest_Query{Query: q}})
-	}
 	for word, err := range map[string]error{
-		"__kind__":        query("__kind__", &pb.Query{}),
-		"__namespace__":   query("__namespace__", &pb.Query{}),
-		"__property__":    query("__property__", &pb.Query{}),
 		"explain_options": run(&pb.RunQueryRequest{ExplainOptions: &pb.ExplainOptions{}}),
 	} {
 		if status.Code(err) != codes.Unimplemented {

@@ -30,7 +30,7 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 	if asked == nil {
 		return nil, invalid("one of fields aggregation_query and gql_query must be set")
 	}
-	a, err := d.parseAggregation(req.GetPartitionId(), asked)
+	a, err := d.parseAggregation(req, asked)
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ type term struct {
 }
 
 // parseAggregation checks a query and its aggregates.
-func (d database) parseAggregation(id *pb.PartitionId, asked *pb.AggregationQuery) (*aggregation, error) {
+func (d database) parseAggregation(req queryRequest, asked *pb.AggregationQuery) (*aggregation, error) {
 	var a aggregation
 	var err error
 	if a.aggregates, err = parseAggregates(asked.GetAggregations()); err != nil {
@@ -89,12 +89,12 @@ func (d database) parseAggregation(id *pb.PartitionId, asked *pb.AggregationQuer
 	if base, err = a.project(d.project, base); err != nil {
 		return nil, err
 	}
-	if a.base, err = d.parseQuery(id, base); err != nil {
+	if a.base, err = d.parseQuery(req, base); err != nil {
 		return nil, err
 	}
 	for i := range a.terms {
 		if t := &a.terms[i]; t.filtered {
-			t.prefix = encoding.PropertyPrefix(id.GetNamespaceId(), base.GetKind()[0].GetName(), t.name)
+			t.prefix = encoding.PropertyPrefix(req.GetPartitionId().GetNamespaceId(), base.GetKind()[0].GetName(), t.name)
 		}
 	}
 	return &a, nil
@@ -146,18 +146,10 @@ func equalities(f *pb.Filter, property, project string) (values []string, found 
 			values = append(values, string(b))
 		}
 	}
-	// What is nested too deep is refused by the planner.
-	var walk func(f *pb.Filter, depth int)
-	walk = func(f *pb.Filter, depth int) {
-		if depth > maxFilterDepth {
-			return
-		}
-		for _, sub := range f.GetCompositeFilter().GetFilters() {
-			walk(sub, depth+1)
-		}
+	_ = eachFilter(f, func(f *pb.Filter) error {
 		p := f.GetPropertyFilter()
 		if p.GetProperty().GetName() != property {
-			return
+			return nil
 		}
 		switch p.GetOp() {
 		case pb.PropertyFilter_EQUAL:
@@ -169,14 +161,11 @@ func equalities(f *pb.Filter, property, project string) (values []string, found 
 				add(v)
 			}
 		}
-	}
-	walk(f, 0)
+		return nil
+	})
 	slices.Sort(values)
 	return slices.Compact(values), found
 }
-
-// maxFilterDepth is where equalities stops; the planner allows less.
-const maxFilterDepth = 100
 
 // value is what a hit has for the term, in index form; ok is false if it has
 // nothing.

@@ -142,6 +142,16 @@ func (p partition) completeKey(k *pb.Key) error {
 	return err
 }
 
+// readKey is completeKey for a key that is only read: a reserved one names
+// nothing that is stored, or an entity of metadata.
+func (p partition) readKey(k *pb.Key) error {
+	complete, err := p.anyKey(k, true)
+	if err == nil && !complete {
+		err = incomplete(k)
+	}
+	return err
+}
+
 func incomplete(k *pb.Key) error {
 	return invalid("Key path element must not be incomplete: %s", pathText(k))
 }

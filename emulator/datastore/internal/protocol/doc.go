@@ -7,7 +7,5 @@
 // bounded (keys, values, entities, keys of a lookup, results of a batch, bytes
 // of an answer).
 //
-// Not done yet: property transforms, OR, IN, NOT_IN, != and inequalities
-// on several properties, distinct_on, explain,
-// past read times, metadata kinds.
+// Not done yet: explain.
 package protocol

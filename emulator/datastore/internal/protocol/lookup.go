@@ -43,7 +43,7 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 		seen = make(map[string]bool, len(keys))
 	}
 	for _, k := range keys {
-		if err := d.completeKey(k); err != nil {
+		if err := d.readKey(k); err != nil {
 			return nil, err
 		}
 		row := encoding.EntityRow(k)

@@ -36,25 +36,37 @@ func (s *Service) openQuery(req queryRequest) (database, error) {
 type query struct {
 	*planning.Query
 	asked   *pb.Query
+	over    overlay  // nil: the stored state
 	nearest *nearest // nil: not asked for
 }
 
-// parseQuery checks a query of the partition.
-func (d database) parseQuery(id *pb.PartitionId, asked *pb.Query) (*query, error) {
+// parseQuery checks a query of a request.
+func (d database) parseQuery(req queryRequest, asked *pb.Query) (*query, error) {
 	if asked == nil {
 		return nil, invalid("one of fields Query.query and Query.gql_query must be set")
 	}
-	id, err := d.adopt(id)
+	id, err := d.adopt(req.GetPartitionId())
 	if err != nil {
 		return nil, err
 	}
 	q := &query{asked: asked}
+	if q.over, err = d.overlay(id, asked, inTransaction(req.GetReadOptions())); err != nil {
+		return nil, err
+	}
 	planned := asked
 	if q.nearest, planned, err = parseNearest(asked); err != nil {
 		return nil, err
 	}
-	q.Query, err = planning.Parse(id, planned, d.completeKey)
+	q.Query, err = planning.Parse(id, planned, d.readKey)
 	return q, d.toStatus(err)
+}
+
+func inTransaction(o *pb.ReadOptions) bool {
+	switch o.GetConsistencyType().(type) {
+	case *pb.ReadOptions_Transaction, *pb.ReadOptions_NewTransaction:
+		return true
+	}
+	return false
 }
 
 // ResultType is what the results hold.
@@ -70,11 +82,21 @@ type found struct {
 	planning.Result
 	neighbors []neighbor
 	version   int64
+	err       error
 }
 
 // run runs q for one answer with at most maxHits results.
 func (q *query) run(v storage.View, maxHits int) (found, transactions.Footprint) {
 	f := found{version: v.Version}
+	if q.over != nil {
+		over, ranges, err := q.over(v)
+		if err != nil {
+			f.err = err
+			return f, transactions.Footprint{}
+		}
+		f.Result = q.Run(over, maxHits, maxAnswer)
+		return f, transactions.Footprint{Ranges: ranges}
+	}
 	if q.nearest != nil {
 		var fp transactions.Footprint
 		f.neighbors, f.Scan, fp = q.nearest.search(q.Query, v)
@@ -110,6 +132,9 @@ func (q *query) each(v storage.View, f func(planning.Hit)) (planning.Scan, trans
 
 // batch renders what a run gave.
 func (q *query) batch(f *found, mask *mask) (*pb.QueryResultBatch, error) {
+	if f.err != nil {
+		return nil, f.err
+	}
 	if q.nearest != nil {
 		return q.nearestBatch(f.neighbors, mask)
 	}

@@ -20,7 +20,7 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 	if err != nil {
 		return nil, err
 	}
-	q, err := d.parseQuery(req.GetPartitionId(), asked)
+	q, err := d.parseQuery(req, asked)
 	if err != nil {
 		return nil, err
 	}
