@@ -3,6 +3,7 @@ package protocol
 import (
 	"context"
 	"slices"
+	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -34,23 +35,36 @@ func (s *Service) RunAggregationQuery(ctx context.Context, req *pb.RunAggregatio
 	if err != nil {
 		return nil, err
 	}
+	options := req.GetExplainOptions()
+	began := time.Now()
 	var results map[string]*pb.Value
+	var scan planning.Scan
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) (fp transactions.Footprint) {
-		results, _, fp = a.run(v)
+		if planOnly(options) {
+			scan = a.base.plan(v).Scan
+			return transactions.Footprint{}
+		}
+		results, scan, fp = a.run(v)
 		return fp
 	})
 	if err != nil {
 		return nil, d.toStatus(err)
 	}
-	return &pb.RunAggregationQueryResponse{
-		Query:       parsed,
-		Transaction: r.transaction,
-		Batch: &pb.AggregationResultBatch{
-			AggregationResults: []*pb.AggregationResult{{AggregateProperties: results}},
-			MoreResults:        pb.QueryResultBatch_NO_MORE_RESULTS,
-			ReadTime:           r.timestamp(),
-		},
-	}, nil
+	resp := &pb.RunAggregationQueryResponse{Query: parsed, Transaction: r.transaction}
+	if planOnly(options) {
+		resp.ExplainMetrics = explain(scan.Indexes, nil)
+		return resp, nil
+	}
+	resp.Batch = &pb.AggregationResultBatch{
+		AggregationResults: []*pb.AggregationResult{{AggregateProperties: results}},
+		MoreResults:        pb.QueryResultBatch_NO_MORE_RESULTS,
+		ReadTime:           r.timestamp(),
+	}
+	if options != nil {
+		resp.ExplainMetrics = explain(scan.Indexes,
+			&execution{Scan: scan, results: 1, billed: scan.IndexEntries, duration: time.Since(began)})
+	}
+	return resp, nil
 }
 
 // aggregation is an aggregation query, checked.

@@ -6,6 +6,4 @@
 // does not do is refused as Unimplemented, never ignored; every size is
 // bounded (keys, values, entities, keys of a lookup, results of a batch, bytes
 // of an answer).
-//
-// Not done yet: explain.
 package protocol

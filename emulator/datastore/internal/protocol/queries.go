@@ -22,14 +22,7 @@ type queryRequest interface {
 
 // openQuery checks what both requests begin with and returns their database.
 func (s *Service) openQuery(req queryRequest) (database, error) {
-	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
-	if err != nil {
-		return d, err
-	}
-	if req.GetExplainOptions() != nil {
-		return d, unimplemented("explain_options are")
-	}
-	return d, nil
+	return s.open(req.GetProjectId(), req.GetDatabaseId())
 }
 
 // query is a checked query. What is planned is all but its last stage.
@@ -112,6 +105,18 @@ func (q *query) run(v storage.View, maxHits int) (found, transactions.Footprint)
 		fp.Keys = append(fp.Keys, h.Entity.Key())
 	}
 	return f, fp
+}
+
+// plan finds out what a run would do. It ends before the second result.
+func (q *query) plan(v storage.View) found {
+	var f found
+	if q.over != nil {
+		v, _, f.err = q.over(v)
+	}
+	if f.err == nil {
+		f.Indexes = q.Run(v, 1, maxAnswer).Indexes
+	}
+	return f
 }
 
 // each calls f with all results, whatever batches they would come in.

@@ -2,6 +2,8 @@ package protocol
 
 import (
 	"context"
+	"time"
+	"unicode/utf8"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -33,19 +35,36 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 	}
 
 	var result found
+	options := req.GetExplainOptions()
+	maxHits := planning.MaxBatch
+	if options != nil {
+		maxHits = explainedBatch
+	}
+	began := time.Now()
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) (fp transactions.Footprint) {
-		result, fp = q.run(v, planning.MaxBatch)
+		if planOnly(options) {
+			result = q.plan(v)
+			return transactions.Footprint{}
+		}
+		result, fp = q.run(v, maxHits)
 		return fp
 	})
 	if err != nil {
 		return nil, d.toStatus(err)
 	}
-	batch, err := q.batch(&result, mask)
-	if err != nil {
+	resp := &pb.RunQueryResponse{Query: parsed, Transaction: r.transaction}
+	if planOnly(options) {
+		resp.ExplainMetrics = explain(result.Indexes, nil)
+		return resp, d.toStatus(result.err)
+	}
+	if resp.Batch, err = q.batch(&result, mask); err != nil {
 		return nil, d.toStatus(err)
 	}
-	batch.SnapshotVersion, batch.ReadTime = result.version, r.timestamp()
-	return &pb.RunQueryResponse{Batch: batch, Query: parsed, Transaction: r.transaction}, nil
+	resp.Batch.SnapshotVersion, resp.Batch.ReadTime = result.version, r.timestamp()
+	if options != nil && resp.Batch.GetMoreResults() != pb.QueryResultBatch_NOT_FINISHED {
+		resp.ExplainMetrics = explain(result.Indexes, q.execution(&result, time.Since(began)))
+	}
+	return resp, nil
 }
 
 // queryBatch renders the result of one run, as far as it fits one answer.
@@ -125,6 +144,9 @@ func projectionOf(q *planning.Query, h planning.Hit) ([]byte, error) {
 		v, _, err := encoding.CutValue(q.Value(h, name))
 		if err != nil {
 			return nil, err
+		}
+		if text := v.GetStringValue(); !utf8.ValidString(text) { // it was a blob; the index doesn't tell
+			v.ValueType = &pb.Value_BlobValue{BlobValue: []byte(text)}
 		}
 		v.Meaning = meaningIndexed
 		if body, err = appendProperty(body, name, v); err != nil {
