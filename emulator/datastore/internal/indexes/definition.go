@@ -17,23 +17,21 @@ type Property struct {
 	Desc bool
 }
 
-// Definition is a composite index. Rows of equal values are in ascending order
-// of keys, unless the last property is the key itself.
+// Definition is a composite index.
 type Definition struct {
 	Kind       string
 	Ancestor   bool // each ancestor of an entity has rows of its own
 	Properties []Property
 }
 
-// Key identifies the index: two definitions with one key are the same index. A
-// last ascending __key__ says nothing that wasn't so, and doesn't count.
+// Key identifies the index: two definitions with one key are the same index.
 func (d Definition) Key() string {
 	var b strings.Builder
 	b.WriteString(strconv.Quote(d.Kind))
 	if d.Ancestor {
 		b.WriteString(" ancestor")
 	}
-	for _, p := range trimKey(d.Properties) {
+	for _, p := range d.Properties {
 		b.WriteByte(' ')
 		b.WriteString(strconv.Quote(p.Name))
 		if p.Desc {
@@ -95,12 +93,4 @@ func scalar(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
-}
-
-// trimKey cuts a last ascending __key__ off.
-func trimKey(properties []Property) []Property {
-	if n := len(properties); n > 0 && properties[n-1] == (Property{Name: KeyProperty}) {
-		return properties[:n-1]
-	}
-	return properties
 }

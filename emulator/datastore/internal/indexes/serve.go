@@ -36,16 +36,16 @@ func (s *Set) Serve(shape Shape) (join []Definition, ok bool) {
 
 // parts returns the indexes that can take part in serving shape.
 func (s *Set) parts(shape Shape) []part {
-	n := len(shape.last())
+	n := shape.follow()
 	var parts []part
 	for _, d := range s.For(shape.Kind) {
-		properties := trimKey(d.Properties)
-		if d.Ancestor && !shape.Ancestor || len(properties) < n {
+		first := len(d.Properties) - n
+		if d.Ancestor && !shape.Ancestor || first < 0 {
 			continue
 		}
-		p := part{Definition: d, last: properties[len(properties)-n:]}
-		for _, first := range properties[:len(properties)-n] {
-			p.equal = append(p.equal, first.Name)
+		p := part{Definition: d, last: d.Properties[first:]}
+		for _, property := range d.Properties[:first] {
+			p.equal = append(p.equal, property.Name)
 		}
 		if shape.fits(p.last) && isSubset(p.equal, shape.Equal) {
 			parts = append(parts, p)

@@ -79,13 +79,11 @@ func (q Query) Shape() Shape {
 	add(q.Projected, equalOrKey)
 
 	// The key comes last by itself.
-	if n := len(s.Free); n > 0 {
-		if slices.Equal(s.Free[n-1], []string{KeyProperty}) {
-			s.Free = s.Free[:n-1]
-		}
+	if n := len(s.Free); n > 0 && slices.Equal(s.Free[n-1], []string{KeyProperty}) {
+		s.Free = s.Free[:n-1]
 	}
-	if len(s.Free) == 0 {
-		s.Ordered = trimKey(s.Ordered)
+	if n := len(s.Ordered); n > 0 && len(s.Free) == 0 && s.Ordered[n-1] == (Property{Name: KeyProperty}) {
+		s.Ordered = s.Ordered[:n-1]
 	}
 	if oneKey && len(s.Ordered)+len(s.Free) == 0 {
 		s.Equal = slices.DeleteFunc(s.Equal, isKey)
@@ -98,6 +96,15 @@ func (q Query) Shape() Shape {
 func (s Shape) Strict() Shape {
 	s.Ordered, s.Free = s.last(), nil
 	return s
+}
+
+// follow is how many properties come after the equalities.
+func (s Shape) follow() int {
+	n := len(s.Ordered)
+	for _, group := range s.Free {
+		n += len(group)
+	}
+	return n
 }
 
 // last is the properties after the equalities, the free ones ascending.
@@ -115,14 +122,13 @@ func (s Shape) last() []Property {
 // the kind, the one of a property in either direction, or several of those
 // merged.
 func (s Shape) BuiltIn() bool {
-	last := s.last()
-	switch {
-	case s.Kind == "" || len(last) == 0:
+	switch n := s.follow(); {
+	case s.Kind == "" || n == 0:
 		return true
-	case len(s.Equal) > 0 || s.Ancestor:
+	case n > 1 || len(s.Equal) > 0 || s.Ancestor:
 		return false
 	}
-	return len(last) == 1 && last[0].Name != KeyProperty
+	return len(s.Ordered) == 0 || s.Ordered[0].Name != KeyProperty
 }
 
 // Recommend returns the one index that serves s best: the equalities by name,

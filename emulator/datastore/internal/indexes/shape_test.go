@@ -206,6 +206,12 @@ func TestWhatNeedsAnIndex(t *testing.T) {
 		{"/b /a *a *b *c", "a b c"},
 		{"/b *a *b", "b a"},
 		{"/a *b", "a b"},
+
+		// Here Google's emulator asks for (b, a, a), which it does not when there is
+		// an order by a as well: a property that is distinct and has an inequality
+		// counts once.
+		{"/a =b >a", "b a"},
+		{"/a =b >a +a", "b a"},
 	} {
 		shape := asks(t, c.query).Shape()
 		if shape.BuiltIn() != (c.want == "") {
@@ -251,7 +257,7 @@ func TestWhichIndexesServe(t *testing.T) {
 		{"a z; b z", "*z =a =b", "a z; b z"},
 		{"a z; b z", "*a *z", "a z"},
 		{"a z; b z", "*a *z +z", "no"},
-		{"a z k", "=a +z", "a z k"},
+		{"a z k", "=a +z", "no"},
 		{"-a z", "=a +z", "-a z"},
 		{"-a z", "+a -z", "no"},
 		{"-a z", "-a +z", "-a z"},
@@ -358,14 +364,14 @@ func TestMissingErrorIsProductions(t *testing.T) {
 }
 
 func TestSets(t *testing.T) {
-	a, b, same := defines("a z"), defines("^ b z"), defines("a z k")
+	a, b, same := defines("a z"), defines("^ b z"), defines("a z")
 	var none *Set
 	s := none.With(b).With(a)
 	if diff := cmp.Diff([]Definition{a, b}, s.All()); diff != "" || s.Len() != 2 {
 		t.Errorf("%d: %s", s.Len(), diff)
 	}
 	if s.With(same) != s || !s.Has(same) {
-		t.Error("a last ascending __key__ made another index")
+		t.Error("the same index came twice")
 	}
 	if less := s.Without(same); less.Has(a) || !less.Has(b) || !s.Has(a) {
 		t.Error("Without took the wrong one, or changed the set itself")
