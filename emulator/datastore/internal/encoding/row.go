@@ -2,6 +2,7 @@ package encoding
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -88,14 +89,20 @@ func Rows(e *pb.Entity) ([]string, error) {
 	return rows[:2+len(slices.Compact(rows[2:]))], nil
 }
 
-// Repeats reports whether some property has several of an entity's rows.
-func Repeats(rows []string) bool {
-	for i := 3; i < len(rows); i++ {
-		if n := propertyLen(rows[i-1]); len(rows[i]) > n && rows[i-1][:n] == rows[i][:n] {
-			return true
+// Repeated yields what the rows of a property start with, for each property of
+// which an entity has several rows.
+func Repeated(rows []string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		last := ""
+		for i := 3; i < len(rows); i++ {
+			prefix := rows[i][:propertyLen(rows[i])]
+			if prefix != last && strings.HasPrefix(rows[i-1], prefix) {
+				if last = prefix; !yield(prefix) {
+					return
+				}
+			}
 		}
 	}
-	return false
 }
 
 // propertyLen is the length of a property row as far as the value.

@@ -13,6 +13,7 @@ import (
 type disjunct struct {
 	paths    intervals // ancestor and __key__ filters
 	ancestor string    // the path of the ancestor, without end mark; "": none
+	keyed    bool      // there are __key__ filters besides
 	equal    []equality
 	spans    []span // one for each column of the query
 
@@ -49,6 +50,8 @@ func (q *Query) newDisjunct(c conjunction) (disjunct, bool) {
 		case t.name == keyProperty:
 			if t.op == pb.PropertyFilter_HAS_ANCESTOR {
 				d.ancestor = t.values[0]
+			} else {
+				d.keyed = true
 			}
 			d.paths = d.paths.and(relation(t.op, t.values))
 		case t.op == pb.PropertyFilter_EQUAL:

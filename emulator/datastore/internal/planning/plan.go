@@ -19,12 +19,16 @@ type plan struct {
 	exact  bool // each row is one result
 	paths  bool // rows prove the path
 	equal  bool // rows prove the equalities
+	rest   []residual
 }
 
 // plan picks the rows to go through. Without order, when the results are only
 // counted, any will do.
 func (q *Query) plan(view storage.View, d *disjunct, inOrder bool) plan {
 	if p, ok := q.byKey(view, d); ok {
+		return p
+	}
+	if p, ok := q.byComposite(view, d); ok {
 		return p
 	}
 	column, single := q.singleColumn(d)
@@ -34,20 +38,28 @@ func (q *Query) plan(view storage.View, d *disjunct, inOrder bool) plan {
 	return q.search(view, d, column, single && inOrder)
 }
 
-// byKey is the plan for results in the order of keys alone: the equalities' rows
-// joined, or those of the kind or of the namespace.
+// byKey is the plan for results in the order of keys alone.
 func (q *Query) byKey(view storage.View, d *disjunct) (plan, bool) {
 	for i := range d.spans {
 		if !d.spans[i].isConstant() {
 			return plan{}, false
 		}
 	}
-	p := plan{d: d, join: q.candidates(view, d), sorted: true, exact: true, paths: true, equal: true}
+	p := plan{d: d, sorted: true, exact: true, paths: true, equal: true}
+	if c := q.cover(view, d); len(c.prefixes) > 0 {
+		for _, e := range c.open {
+			c.prefixes = append(c.prefixes, e.prefix)
+		}
+		p.join = q.join(view, c.prefixes, d.paths)
+	} else {
+		p.join = q.candidates(view, d)
+	}
 	return p, true
 }
 
 // candidates is the rows, in the order of keys, of what meets the disjunct but
-// for its inequalities on properties.
+// for its inequalities on properties: those of the equalities joined, or those
+// of the kind or of the namespace.
 func (q *Query) candidates(view storage.View, d *disjunct) *join {
 	var prefixes []string
 	switch {
@@ -60,7 +72,7 @@ func (q *Query) candidates(view storage.View, d *disjunct) *join {
 			prefixes = append(prefixes, e.prefix)
 		}
 	}
-	return q.join(view, d, prefixes, d.paths)
+	return q.join(view, prefixes, d.paths)
 }
 
 // singleColumn is the only column that isn't constant, if its property's rows
@@ -84,7 +96,7 @@ func (q *Query) byColumn(view storage.View, d *disjunct, column int) plan {
 	free := len(d.equal) == 0 && d.paths.free()
 	return plan{
 		d:      d,
-		join:   q.join(view, d, []string{q.columns[column].prefix}, d.spans[column].values),
+		join:   q.join(view, []string{q.columns[column].prefix}, d.spans[column].values),
 		sorted: true,
 		exact:  free,
 		paths:  d.paths.free(),
@@ -123,7 +135,7 @@ const sortCost = 3
 
 // join is the join of the rows with the prefixes, between the bounds on what
 // follows them and behind the start cursor. The rarest rows lead.
-func (q *Query) join(view storage.View, d *disjunct, prefixes []string, within intervals) *join {
+func (q *Query) join(view storage.View, prefixes []string, within intervals) *join {
 	j := &join{desc: q.keyDesc}
 	for _, i := range within {
 		j.ranges = append(j.ranges, bounds{i.lo.String(), i.hi.String()})

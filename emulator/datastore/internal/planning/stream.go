@@ -58,6 +58,9 @@ func (s *stream) next() bool {
 
 // accept makes the row the head, if it is a result.
 func (s *stream) accept(e *storage.Entity, suffix string) bool {
+	if !s.within(s.q, suffix) {
+		return false
+	}
 	if !s.paths || !s.equal {
 		s.looked++
 		path := encoding.Path(s.q.namespace, e.Key())

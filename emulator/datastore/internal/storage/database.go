@@ -75,6 +75,11 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 		if err != nil {
 			return Committed{}, err
 		}
+		if result.applied() && m.Entity != nil {
+			if err := db.tables.checkComposites(m.Entity); err != nil {
+				return Committed{}, err
+			}
+		}
 		c.Results[i] = result
 		switch {
 		case pending == nil || result.Conflict:

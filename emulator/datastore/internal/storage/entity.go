@@ -72,7 +72,7 @@ func build(e *pb.Entity, size int, appendBody func([]byte) ([]byte, error)) (*En
 	if wire, err = appendBody(wire); err != nil {
 		return nil, err
 	}
-	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body, repeats: encoding.Repeats(rows)}, nil
+	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body, repeats: hasRepeats(rows)}, nil
 }
 
 // seal stamps a prepared entity with its version and creation time.
@@ -106,6 +106,17 @@ func (e *Entity) Key() string { return e.rows[0] }
 
 // Rows are all index rows, the entity row first.
 func (e *Entity) Rows() []string { return e.rows }
+
+func hasRepeats(rows []string) bool {
+	for range encoding.Repeated(rows) {
+		return true
+	}
+	return false
+}
+
+// repeated yields what the rows of a property start with, for each property of
+// which the entity has several.
+func (e *Entity) repeated() iter.Seq[string] { return encoding.Repeated(e.rows) }
 
 // Repeats reports whether a property of the entity has several index entries.
 func (e *Entity) Repeats() bool { return e.repeats }

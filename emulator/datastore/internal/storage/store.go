@@ -20,6 +20,9 @@ type Store struct {
 
 	mu        sync.RWMutex
 	databases map[ID]*DB
+	indexes   map[string]*Composite // by Definition.Key, without rows
+	numbers   uint32                // of indexes, so far
+	indexing  sync.Mutex            // one SetIndexes at a time
 
 	checkpoints checkpoints
 }
@@ -71,6 +74,7 @@ func (s *Store) DB(id ID) *DB {
 	defer s.mu.Unlock()
 	if db = s.databases[id]; db == nil {
 		db = &DB{ID: id, store: s, tables: newTables(), reserved: map[uint64]struct{}{}}
+		db.setIndexes(s.indexes)
 		s.databases[id] = db
 	}
 	return db
@@ -100,7 +104,7 @@ func (db *DB) Reset() (journal.Synced, error) {
 	if err != nil {
 		return synced, err
 	}
-	db.tables, db.version, db.synced, db.gone.forgotten = newTables(), version, synced, version
+	db.tables, db.version, db.synced, db.gone.forgotten = db.tables.emptied(), version, synced, version
 	db.history.forget(version)
 	return synced, nil
 }

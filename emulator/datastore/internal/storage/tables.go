@@ -1,28 +1,62 @@
 package storage
 
-import "github.com/tidwall/btree"
+import (
+	"cmp"
+
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/tidwall/btree"
+)
 
 // tables are the rows of one state of a database.
 type tables struct {
-	tree *btree.BTreeG[Row]
+	tree       *btree.BTreeG[Row] // all but those of composite indexes
+	repeats    repeats
+	composites composites
 }
 
-func newTables() tables {
-	return tables{tree: btree.NewBTreeGOptions(
+func newTables() tables { return tables{tree: newTree(), repeats: newRepeats()} }
+
+func newTree() *btree.BTreeG[Row] {
+	return btree.NewBTreeGOptions(
 		func(a, b Row) bool { return a.Key < b.Key },
-		btree.Options{NoLocks: true})}
+		btree.Options{NoLocks: true})
 }
 
-// treeOf is the tree in which the row would be.
-func (t *tables) treeOf(row string) *btree.BTreeG[Row] { return t.tree }
+// emptied is tables without rows that have the same indexes.
+func (t *tables) emptied() tables {
+	e := newTables()
+	e.composites = t.composites.emptied()
+	return e
+}
+
+// treeOf is the tree in which the row would be; nil when it would be in that of
+// an index that isn't there.
+func (t *tables) treeOf(row string) *btree.BTreeG[Row] {
+	number, ok := encoding.CompositeNumber(row)
+	if !ok {
+		return t.tree
+	}
+	for _, c := range t.composites.all {
+		if c.Form.Number == number {
+			return c.tree
+		}
+	}
+	return nil
+}
 
 // snapshot is a copy that shares what neither side changes.
-func (t *tables) snapshot() tables { return tables{tree: t.tree.Copy()} }
+func (t *tables) snapshot() tables {
+	return tables{
+		tree:       t.tree.Copy(),
+		repeats:    t.repeats.snapshot(),
+		composites: t.composites.snapshot(),
+	}
+}
 
 // put replaces the rows of the entity with the given entity row by those of
 // another version of it, nil being none. It returns the version that was there,
 // and how many index entries changed as Datastore counts them: the entity, and
-// two for each property row, one for either direction.
+// two for each property row, one for either direction, and each composite row.
 func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
 	var rows, old []string
 	var was Row
@@ -60,6 +94,13 @@ func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
 		}
 		if _, replaced := t.tree.Set(Row{Key: row, Entity: after}); !replaced && i >= 2 {
 			updates += 2
+		}
+	}
+	t.repeats.add(before, -1)
+	t.repeats.add(after, 1)
+	if some := cmp.Or(after, before); some != nil {
+		for _, c := range t.composites.of(some.rows) {
+			updates += c.put(before, after)
 		}
 	}
 	return before, updates

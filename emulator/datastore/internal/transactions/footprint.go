@@ -133,17 +133,17 @@ func (l *locks) rowHolder(tx *Tx, db *storage.DB, mutations []storage.Mutation) 
 	if l.ranges.Len() == 0 {
 		return nil
 	}
-	check := func(e *storage.Entity) bool {
-		if e != nil {
-			for _, row := range e.Rows() {
-				if holder = l.rangeHolder(tx, row); holder != nil {
-					return true
+	db.Read(func(v storage.View) {
+		check := func(e *storage.Entity) bool {
+			if e != nil {
+				for row := range v.RowsOf(e) {
+					if holder = l.rangeHolder(tx, row); holder != nil {
+						return true
+					}
 				}
 			}
+			return false
 		}
-		return false
-	}
-	db.Read(func(v storage.View) {
 		for i := range mutations {
 			if check(v.Get(mutations[i].Key)) || check(mutations[i].Entity) {
 				return

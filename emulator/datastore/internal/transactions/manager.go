@@ -389,7 +389,7 @@ func (m *Manager) validate(tx *Tx) (err error) {
 // sameRows reports whether two states have the same rows, of the same versions
 // of entities, in r.
 func sameRows(a, b storage.View, r Range) bool {
-	if a.Count(r.Lo, r.Hi) != b.Count(r.Lo, r.Hi) {
+	if !a.Keeps(r.Lo) || !b.Keeps(r.Lo) || a.Count(r.Lo, r.Hi) != b.Count(r.Lo, r.Hi) {
 		return false
 	}
 	var rows []storage.Row

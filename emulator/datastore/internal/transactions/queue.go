@@ -267,7 +267,7 @@ func (m *Manager) writesInto(r *request, ranges []Range) (meets bool) {
 				if e == nil {
 					continue
 				}
-				for _, row := range e.Rows() {
+				for row := range v.RowsOf(e) {
 					for _, s := range ranges {
 						if s.contains(row) {
 							meets = true

@@ -1,0 +1,173 @@
+package encoding
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+const rowComposite = 'C'
+
+// Composite is the form of the rows of one composite index:
+//
+//	C number namespace [ancestor's path] value… path value…
+//
+// There is a row for each combination of the properties' values, and of those
+// for each ancestor, the entity itself included. Values that go against the
+// direction of the key are complemented.
+type Composite struct {
+	Number     uint32 // of the index, so that rows of different ones don't meet
+	Kind       string
+	Ancestor   bool
+	Properties []CompositeProperty
+	KeyAt      int // how many properties come before the path
+}
+
+// CompositeProperty is one property of a composite index.
+type CompositeProperty struct {
+	Name         string
+	Complemented bool
+}
+
+// CompositeNumber is the number of the index that the row belongs to; ok is
+// false for rows of other sorts.
+func CompositeNumber(row string) (n uint32, ok bool) {
+	if len(row) < 5 || row[0] != rowComposite {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32([]byte(row[1:5])), true
+}
+
+// AppendPrefix appends what all rows of a namespace start with.
+func (c *Composite) AppendPrefix(dst []byte, namespace string) []byte {
+	return appendText(binary.BigEndian.AppendUint32(append(dst, rowComposite), c.Number), namespace)
+}
+
+// AppendValue appends the value, which is in index form, of the i-th property.
+func (c *Composite) AppendValue(dst []byte, i int, value string) []byte {
+	start := len(dst)
+	dst = append(dst, value...)
+	if c.Properties[i].Complemented {
+		Complement(dst[start:])
+	}
+	return dst
+}
+
+// Count is how many rows of the index the entity with these other rows has. The
+// error says that they are too many.
+func (c *Composite) Count(rows []string) (n int, err error) {
+	n = 1
+	for _, p := range c.Properties {
+		if n *= len(propertyRows(rows, p.Name)); n == 0 {
+			return 0, nil
+		}
+		if n > MaxIndexEntries {
+			break
+		}
+	}
+	if c.Ancestor {
+		n *= len(ancestors(kindPath(rows)))
+	}
+	if n > MaxIndexEntries {
+		return 0, fmt.Errorf("an entity has at most %d entries in an index; the index of %q on %s asks for more", MaxIndexEntries, c.Kind, c.names())
+	}
+	return n, nil
+}
+
+func (c *Composite) names() string {
+	var names []string
+	for _, p := range c.Properties {
+		names = append(names, p.Name)
+	}
+	return strings.Join(names, ", ")
+}
+
+// Rows appends the rows of the index of the entity with these other rows, in no
+// certain order. There are none when they would be too many.
+func (c *Composite) Rows(dst, rows []string) []string {
+	n, err := c.Count(rows)
+	if n == 0 || err != nil {
+		return dst
+	}
+	path := kindPath(rows)
+	values := make([][]string, len(c.Properties))
+	for i, p := range c.Properties {
+		values[i] = propertyRows(rows, p.Name)
+	}
+	namespace, _, _ := cutText(rows[1][1:])
+	prefix := c.AppendPrefix(make([]byte, 0, 64), namespace)
+	upTo := []int{0}
+	if c.Ancestor {
+		upTo = ancestors(path)
+	}
+	dst = slices.Grow(dst, n)
+	for _, end := range upTo {
+		buf := prefix
+		if c.Ancestor {
+			buf = append(append(buf, path[:end]...), 0, 0)
+		}
+		dst = c.combine(dst, buf, 0, values, path)
+	}
+	return dst
+}
+
+// combine appends a row for each combination of the properties from the i-th on.
+func (c *Composite) combine(dst []string, buf []byte, i int, values [][]string, path string) []string {
+	if i == c.KeyAt {
+		buf = append(buf, path...)
+	}
+	if i == len(c.Properties) {
+		return append(dst, string(buf))
+	}
+	for _, row := range values[i] {
+		value := row[propertyLen(row) : len(row)-len(path)]
+		dst = c.combine(dst, c.AppendValue(buf, i, value), i+1, values, path)
+	}
+	return dst
+}
+
+// kindPath is the path of the entity with these rows.
+func kindPath(rows []string) string {
+	n := 1
+	for range 2 {
+		n += textLen(rows[1][n:], 0)
+	}
+	return rows[1][n:]
+}
+
+// propertyRows is those of an entity's rows that are of the property.
+func propertyRows(rows []string, name string) []string {
+	buf := make([]byte, 0, 128)
+	buf = append(append(buf, rowProperty), rows[1][1:len(rows[1])-len(kindPath(rows))]...)
+	prefix := string(appendText(buf, name))
+	lo, _ := slices.BinarySearch(rows[2:], prefix)
+	hi := lo
+	for hi < len(rows)-2 && strings.HasPrefix(rows[2+hi], prefix) {
+		hi++
+	}
+	return rows[2+lo : 2+hi]
+}
+
+// ancestors is the lengths of the paths, without their end marks, of an entity's
+// ancestors and of the entity itself.
+func ancestors(path string) []int {
+	var ends []int
+	n := 0
+	for {
+		kind := textLen(path[n:], 0)
+		if kind <= 2 {
+			return ends
+		}
+		n += kind
+		tag := path[n]
+		n++
+		switch tag {
+		case tagID:
+			n += 8
+		case tagName:
+			n += textLen(path[n:], 0)
+		}
+		ends = append(ends, n)
+	}
+}
