@@ -83,11 +83,7 @@ func copyClient(t *testing.T) (dir string) {
 	t.Helper()
 	const remedy = "NOT RUN AGAINST THE INTEGRATION TESTS OF GOOGLE'S GO CLIENT: %v\n" +
 		"To run them, let Go fetch the modules that they need: connect to the network, or fill the module cache."
-	out, err := goCommand(t, ".", nil, "list", "-m", "-f", "{{.Dir}}", "cloud.google.com/go/datastore")
-	source := strings.TrimSpace(out)
-	if err == nil && source == "" {
-		err = errors.New("the module cloud.google.com/go/datastore is not in the module cache")
-	}
+	source, err := clientModule(t)
 	if err != nil {
 		t.Skipf(remedy, err)
 	}
@@ -102,6 +98,17 @@ func copyClient(t *testing.T) (dir string) {
 		t.Skipf(remedy, err)
 	}
 	return dir
+}
+
+// clientModule is the folder of the client's module in the module cache.
+func clientModule(t *testing.T) (string, error) {
+	t.Helper()
+	out, err := goCommand(t, ".", nil, "list", "-m", "-f", "{{.Dir}}", "cloud.google.com/go/datastore")
+	dir := strings.TrimSpace(out)
+	if err == nil && dir == "" {
+		err = errors.New("cloud.google.com/go/datastore is not in the module cache")
+	}
+	return dir, err
 }
 
 // clientTests lists the integration tests that the module has, and checks that

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/latchwork/latchwork/emulator/datastore"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
 )
 
 // server is an emulator on a port of this machine.
@@ -20,7 +22,7 @@ func serve(t *testing.T, o *datastore.Options) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // loopback
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -35,4 +37,14 @@ func serve(t *testing.T, o *datastore.Options) *server {
 		}
 	})
 	return &server{Server: s, addr: l.Addr().String()}
+}
+
+func dial(t *testing.T, s *server) *grpc.ClientConn {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+s.addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return conn
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -82,12 +83,22 @@ func (p partition) reference(entityRow string) string {
 		if name := e.GetName(); name != "" {
 			fmt.Fprintf(&b, "    name: %q\n", texts.Quote(name))
 		} else {
-			fmt.Fprintf(&b, "    id: %d\n", e.GetId())
+			fmt.Fprintf(&b, "    id: %s\n", numberText(e.GetId()))
 		}
 		b.WriteString("  }\n")
 	}
 	b.WriteString(">\n")
 	return texts.Bound(b.String())
+}
+
+// numberText renders a number as that text format does: large ones in
+// hexadecimal digits, as if they had no sign.
+func numberText(n int64) string {
+	const large = 20_000_000_000_000
+	if -large < n && n < large {
+		return strconv.FormatInt(n, 10)
+	}
+	return fmt.Sprintf("%#x", uint64(n))
 }
 
 // entityGroup renders what a contention was about: the root of the entity, as
