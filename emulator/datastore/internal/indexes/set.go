@@ -81,3 +81,12 @@ func (s *Set) For(kind string) []Definition {
 	}
 	return s.kinds[kind]
 }
+
+// Equal tells whether both sets hold the same indexes.
+func (s *Set) Equal(t *Set) bool {
+	return s.Len() == t.Len() && !slices.ContainsFunc(s.All(), func(d Definition) bool { return !t.Has(d) })
+}
+
+func (s *Set) add(definitions []Definition) *Set {
+	return NewSet(append(s.All(), definitions...)...)
+}
