@@ -34,7 +34,6 @@
 //
 // # Not there yet
 //
-// Not imitated, and not refused: statistics entities (__Stat_...__) don't exist,
-// and no query asks for a composite index. The REST dialect is missing: HTTP/1.1
+// Not imitated, and not refused: no query asks for a composite index. The REST dialect is missing: HTTP/1.1
 // serves GET /, POST /reset and POST /shutdown only, and answers 404 to the rest.
 package datastore

@@ -63,6 +63,10 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 		return nil, err
 	}
 
+	statistics, err := d.statisticsOf(asked)
+	if err != nil {
+		return nil, d.toStatus(err)
+	}
 	found := make([]*storage.Entity, 0, len(rows))
 	var version int64
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
@@ -71,6 +75,9 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 		size := allKeys // an answer has every key: of what is found, missing or deferred
 		for i, row := range rows {
 			e := v.Get(row)
+			if e == nil {
+				e = statistics[row]
+			}
 			if e != nil {
 				size += len(e.Result()) + resultSlack - keySizes[i]
 				if size > maxAnswer && len(found) > 0 {

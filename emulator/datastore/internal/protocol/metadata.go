@@ -6,6 +6,7 @@ import (
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/metadata"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/statistics"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 )
@@ -34,6 +35,9 @@ func (d database) overlay(id *pb.PartitionId, q *pb.Query, inTransaction bool) (
 		keysOnly := len(q.GetProjection()) > 0
 		find = func(v storage.View) metadata.Found { return metadata.Properties(v, namespace, keysOnly) }
 	default:
+		if statistics.IsKind(kind) {
+			return d.statisticsOverlay()
+		}
 		return nil, nil
 	}
 	if err := d.checkMetadataQuery(q); err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 	"google.golang.org/grpc"
@@ -20,6 +21,9 @@ type Service struct {
 
 	mu       sync.RWMutex
 	managers map[storage.ID]*transactions.Manager
+	indexes  planning.Indexes
+
+	statistics keepers
 
 	calls map[string]*atomic.Int64 // by method; the map never changes
 }
@@ -32,6 +36,10 @@ func New(store *storage.Store, o transactions.Options) *Service {
 	}
 	return s
 }
+
+// UseIndexes makes queries ask for the composite indexes that they need. Call it
+// before the first request.
+func (s *Service) UseIndexes(in planning.Indexes) { s.indexes = in }
 
 // Count is an interceptor that counts the calls of each method.
 func (s *Service) Count(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
@@ -80,7 +88,9 @@ func (s *Service) Close() {
 type database struct {
 	partition
 	*storage.DB
-	tx *transactions.Manager
+	tx         *transactions.Manager
+	statistics *keepers
+	indexes    planning.Indexes // nil: none is ever missing
 }
 
 // open checks what every request carries and returns its database.
@@ -90,7 +100,8 @@ func (s *Service) open(project, id string) (database, error) {
 		return d, err
 	}
 	d.DB = s.store.DB(storage.ID{Project: project, Database: id})
-	d.tx = s.manager(d.DB)
+	d.tx, d.indexes = s.manager(d.DB), s.indexes
+	d.statistics = &s.statistics
 	return d, nil
 }
 
@@ -117,6 +128,7 @@ func (s *Service) Reset() error {
 		if err := s.manager(db).Reset(); err != nil {
 			return err
 		}
+		s.statistics.of(db.ID).Forget()
 	}
 	return nil
 }
