@@ -1,6 +1,7 @@
 // Package datastore is a stand-in for Firestore in Datastore mode: the API
-// google.datastore.v1 over gRPC, with serializable transactions and data that
-// survives restarts, in one Go process.
+// google.datastore.v1 over gRPC and over HTTP (JSON and protobuf) on one port,
+// with serializable transactions and data that survives restarts, in one Go
+// process.
 //
 // # Guarantees
 //
@@ -34,6 +35,5 @@
 //
 // # Not there yet
 //
-// Not imitated, and not refused: no query asks for a composite index. The REST dialect is missing: HTTP/1.1
-// serves GET /, POST /reset and POST /shutdown only, and answers 404 to the rest.
+// Not imitated, and not refused: no query asks for a composite index.
 package datastore

@@ -33,32 +33,47 @@ type (
 		root            bool
 	}
 	propertyOf struct{ namespace, kind, property, typ string }
-	indexOf    struct {
-		namespace string
-		number    int // of the definition
-	}
+	indexOf    struct{ namespace, kind, definition string }
 )
 
 type collection struct {
 	kinds       map[kindOf]figures
 	properties  map[propertyOf]figures
 	composites  map[indexOf]figures
-	definitions []indexes.Definition
+	definitions map[string][]indexes.Definition // by kind
+}
+
+func newCollection() *collection {
+	return &collection{kinds: map[kindOf]figures{}, properties: map[propertyOf]figures{}, composites: map[indexOf]figures{},
+		definitions: map[string][]indexes.Definition{}}
 }
 
 // collect goes through all entities of a state.
-func collect(v storage.View, definitions []indexes.Definition) (*collection, error) {
-	c := &collection{kinds: map[kindOf]figures{}, properties: map[propertyOf]figures{}, composites: map[indexOf]figures{}, definitions: definitions}
+func collect(v storage.View) (*collection, error) {
+	c := newCollection()
 	var err error
 	v.Ascend(encoding.AllEntities, encoding.PrefixEnd(encoding.AllEntities), func(r storage.Row) bool {
 		var e *pb.Entity
 		if e, err = r.Entity.Decode(); err != nil {
 			return false
 		}
+		path := e.GetKey().GetPath()
+		c.define(v, path[len(path)-1].GetKind())
 		c.entity(e)
 		return true
 	})
 	return c, err
+}
+
+// define finds out which composite indexes a kind has.
+func (c *collection) define(v storage.View, kind string) {
+	if _, known := c.definitions[kind]; known {
+		return
+	}
+	c.definitions[kind] = nil
+	for _, x := range v.Composites(kind) {
+		c.definitions[kind] = append(c.definitions[kind], x.Definition)
+	}
 }
 
 // measure takes the sizes of one entity.
@@ -83,10 +98,8 @@ func (c *collection) entity(e *pb.Entity) {
 	for name, v := range e.GetProperties() {
 		m.value(name, textSize(name), v, false)
 	}
-	for i, d := range c.definitions {
-		if d.Kind == m.kind {
-			m.composite(i, d, key, len(path))
-		}
+	for _, d := range c.definitions[m.kind] {
+		m.composite(d, key, len(path))
 	}
 	at := kindOf{m.namespace, m.kind, len(path) == 1}
 	sum := c.kinds[at]
@@ -143,7 +156,7 @@ func (m *measure) first(property string, v *pb.Value) bool {
 
 // composite counts the entity's entries in one composite index: one for each
 // combination of values and, in an ancestor index, for each ancestor.
-func (m *measure) composite(number int, d indexes.Definition, key int64, depth int) {
+func (m *measure) composite(d indexes.Definition, key int64, depth int) {
 	entries := int64(1)
 	if d.Ancestor {
 		entries = int64(depth)
@@ -163,7 +176,7 @@ func (m *measure) composite(number int, d indexes.Definition, key int64, depth i
 			bytes += entries / int64(len(sizes)) * size
 		}
 	}
-	at := indexOf{m.namespace, number}
+	at := indexOf{m.namespace, m.kind, d.Key()}
 	sum := m.composites[at]
 	sum.add(figures{count: entries, compositeBytes: bytes, compositeCount: entries})
 	m.composites[at] = sum

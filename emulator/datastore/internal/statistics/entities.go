@@ -100,8 +100,7 @@ func (c *collection) build(project, database string, now time.Time) []*pb.Entity
 		}
 	}
 	for at, f := range c.composites {
-		d := c.definitions[at.number]
-		t.both(namespaces, at.namespace, "Kind_CompositeIndex", d.Kind+"_"+d.Key(), entries, f, "kind_name", d.Kind)
+		t.both(namespaces, at.namespace, "Kind_CompositeIndex", at.kind+"_"+at.definition, entries, f, "kind_name", at.kind)
 	}
 	all := make([]*pb.Entity, 0, len(t.rows))
 	for at, r := range t.rows {

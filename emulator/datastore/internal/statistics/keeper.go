@@ -36,7 +36,7 @@ func (k *Keeper) View(db *storage.DB) (storage.View, error) {
 		k.until = now.Add(MaxAge)
 		return k.set, nil
 	}
-	c, err := collect(state, nil)
+	c, err := collect(state)
 	if err != nil {
 		return storage.View{}, err
 	}

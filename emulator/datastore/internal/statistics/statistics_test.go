@@ -68,17 +68,14 @@ func TestSizes(t *testing.T) {
 	if got := entitySize(task()); got != 139 {
 		t.Errorf("the task has %d bytes; want 139", got)
 	}
-	c := collection{kinds: map[kindOf]figures{}, properties: map[propertyOf]figures{}, composites: map[indexOf]figures{},
-		definitions: []indexes.Definition{
-			{Kind: "Task", Properties: []indexes.Property{{Name: "done"}, {Name: "priority"}}},
-			{Kind: "Task", Properties: []indexes.Property{{Name: "done"}, {Name: "missing"}}},
-			{Kind: "Other", Properties: []indexes.Property{{Name: "done"}, {Name: "priority"}}},
-		}}
+	c := newCollection()
+	both := indexes.Definition{Kind: "Task", Properties: []indexes.Property{{Name: "done"}, {Name: "priority"}}}
+	c.definitions["Task"] = []indexes.Definition{both, {Kind: "Task", Properties: []indexes.Property{{Name: "done"}, {Name: "missing"}}}}
 	c.entity(task())
 	if got := c.properties[propertyOf{"", "Task", "done", "Boolean"}]; got.builtinBytes != 2*72 || got.builtinCount != 2 {
 		t.Errorf("%q takes %+v; want 2 entries of 72 bytes", "done", got)
 	}
-	want := map[indexOf]figures{{"", 0}: {count: 1, compositeCount: 1, compositeBytes: 70}}
+	want := map[indexOf]figures{{"", "Task", both.Key()}: {count: 1, compositeCount: 1, compositeBytes: 70}}
 	if diff := cmp.Diff(want, c.composites, cmp.AllowUnexported(indexOf{}, figures{})); diff != "" {
 		t.Errorf("composite entries (-want +got):\n%s", diff)
 	}
@@ -87,15 +84,16 @@ func TestSizes(t *testing.T) {
 // TestCompositeCombinations: an index has an entry for each combination of
 // values, and one of those for each ancestor if it is for ancestors.
 func TestCompositeCombinations(t *testing.T) {
-	c := collection{kinds: map[kindOf]figures{}, properties: map[propertyOf]figures{}, composites: map[indexOf]figures{},
-		definitions: []indexes.Definition{{Kind: "C", Ancestor: true, Properties: []indexes.Property{{Name: "a"}, {Name: "b"}}}}}
+	c := newCollection()
+	d := indexes.Definition{Kind: "C", Ancestor: true, Properties: []indexes.Property{{Name: "a"}, {Name: "b"}}}
+	c.definitions["C"] = []indexes.Definition{d}
 	e := &pb.Entity{Key: &pb.Key{Path: []*pb.Key_PathElement{
 		{Kind: "P", IdType: &pb.Key_PathElement_Id{Id: 1}}, {Kind: "C", IdType: &pb.Key_PathElement_Id{Id: 2}}}},
 		Properties: map[string]*pb.Value{"a": list(integer(1), integer(2), integer(2)), "b": list(text(""), text("xx"))}}
 	c.entity(e)
 	// (a, b) of 8+1, 8+3, 8+1, 8+3 bytes, with a key of 16+10+10 and 32 more.
 	want := figures{count: 8, compositeCount: 8, compositeBytes: 2 * (4*(36+32) + 9 + 11 + 9 + 11)}
-	if got := c.composites[indexOf{"", 0}]; got != want {
+	if got := c.composites[indexOf{"", "C", d.Key()}]; got != want {
 		t.Errorf("got %+v; want %+v", got, want)
 	}
 	if got := c.kinds[kindOf{"", "C", false}]; got.compositeBytes != want.compositeBytes || got.compositeCount != 8 {
@@ -112,7 +110,10 @@ func TestLikeRecomputed(t *testing.T) {
 			r.Fatal(err)
 		}
 		db := store.DB(storage.ID{Project: "p"})
-		var entities, bytes, rows int64
+		store.SetIndexes(indexes.NewSet(
+			indexes.Definition{Kind: "A", Properties: []indexes.Property{{Name: "a"}, {Name: "b", Desc: true}}},
+			indexes.Definition{Kind: "A", Ancestor: true, Properties: []indexes.Property{{Name: "b"}}}))
+		var entities, bytes, rows, composite int64
 		for id := range int64(rapid.IntRange(1, 10).Draw(r, "entities")) {
 			k := &pb.Key{PartitionId: &pb.PartitionId{ProjectId: "p", NamespaceId: rapid.SampledFrom([]string{"", "n"}).Draw(r, "namespace")}}
 			if rapid.Bool().Draw(r, "child") {
@@ -133,6 +134,9 @@ func TestLikeRecomputed(t *testing.T) {
 			entities++
 			bytes += recomputed(m)
 			rows += int64(len(e.Rows()) - 2) // but for the entity row and the kind row
+			for _, c := range db.Snapshot().Composites(k.GetPath()[len(k.GetPath())-1].GetKind()) {
+				composite += int64(len(c.Form.Rows(nil, e.Rows())))
+			}
 		}
 		var k Keeper
 		set, err := k.View(db)
@@ -155,7 +159,7 @@ func TestLikeRecomputed(t *testing.T) {
 			return true
 		})
 		total := sums["__Stat_Total__"]
-		want := map[string]int64{"count": entities, "entity_bytes": bytes, "builtin_index_count": 2 * rows}
+		want := map[string]int64{"count": entities, "entity_bytes": bytes, "builtin_index_count": 2 * rows, "composite_index_count": composite}
 		for name, n := range want {
 			if total[name] != n {
 				r.Fatalf("%s is %d; want %d", name, total[name], n)
@@ -167,6 +171,9 @@ func TestLikeRecomputed(t *testing.T) {
 		delete(total, "timestamp")
 		for _, kind := range []string{"__Stat_Kind__", "__Stat_Namespace__"} {
 			same(r, kind, total, sums[kind])
+		}
+		if n := sums["__Stat_Kind_CompositeIndex__"]; n["count"] != composite || n["bytes"] != total["composite_index_bytes"] {
+			r.Fatalf("composite indexes have %v; want %v", n, total)
 		}
 		if n := sums["__Stat_Kind_IsRootEntity__"]["entity_bytes"] + sums["__Stat_Kind_NotRootEntity__"]["entity_bytes"]; n != bytes {
 			r.Fatalf("root entities and others have %d bytes; want %d", n, bytes)
