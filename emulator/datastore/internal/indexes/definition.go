@@ -2,10 +2,15 @@ package indexes
 
 import (
 	"cmp"
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 )
 
 // KeyProperty is the name under which queries and definitions speak of keys.
@@ -22,6 +27,49 @@ type Definition struct {
 	Kind       string
 	Ancestor   bool // each ancestor of an entity has rows of its own
 	Properties []Property
+}
+
+// Production's bounds: on the composite indexes of a database, on the properties
+// of one, and on the bytes of a name.
+const (
+	maxIndexes    = 1000
+	maxProperties = 100
+	maxName       = 1500
+)
+
+// Check returns the first rule that d breaks.
+func (d Definition) Check() error {
+	if err := checkName("kind", d.Kind); err != nil {
+		return err
+	}
+	if n := len(d.Properties); n < 1 || n > maxProperties {
+		return errors.New(texts.Sprintf("the index of the kind %q has %d properties: it needs from 1 to %d", d.Kind, n, maxProperties))
+	}
+	keys := 0
+	for _, p := range d.Properties {
+		if err := checkName("property", p.Name); err != nil {
+			return err
+		}
+		if p.Name == KeyProperty {
+			keys++
+		}
+	}
+	if keys > 1 {
+		return errors.New(texts.Sprintf("the index of the kind %q has __key__ %d times: at most once", d.Kind, keys))
+	}
+	return nil
+}
+
+func checkName(what, name string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("the %s is the empty string", what)
+	case len(name) > maxName:
+		return fmt.Errorf("the %s is longer than %d bytes", what, maxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("the %s is not UTF-8", what)
+	}
+	return nil
 }
 
 // Key identifies the index: two definitions with one key are the same index.
@@ -51,6 +99,9 @@ func (d Definition) Compare(e Definition) int {
 		}),
 		compareBool(d.Ancestor, e.Ancestor))
 }
+
+// Equal tells whether both are the same index.
+func (d Definition) Equal(e Definition) bool { return d.Compare(e) == 0 }
 
 func compareBool(a, b bool) int {
 	switch {

@@ -108,8 +108,7 @@ func (f *File) place(d Definition, lines []string) int {
 
 // Without returns the text of f without the entry of d, comments aside.
 func (f *File) Without(d Definition) (string, error) {
-	key := d.Key()
-	i := slices.IndexFunc(f.entries, func(e entry) bool { return e.Key() == key })
+	i := slices.IndexFunc(f.entries, func(e entry) bool { return e.Equal(d) })
 	if i < 0 {
 		return f.text, nil
 	}

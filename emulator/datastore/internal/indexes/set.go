@@ -16,41 +16,54 @@ type Set struct {
 // count once.
 func NewSet(definitions ...Definition) *Set {
 	s := &Set{kinds: map[string][]Definition{}}
-	seen := map[string]bool{}
 	for _, d := range definitions {
-		if key := d.Key(); !seen[key] {
-			seen[key] = true
-			s.kinds[d.Kind] = append(s.kinds[d.Kind], d)
-			s.n++
-		}
+		s.kinds[d.Kind] = append(s.kinds[d.Kind], d)
 	}
-	for _, of := range s.kinds {
+	for kind, of := range s.kinds {
 		slices.SortFunc(of, Definition.Compare)
+		of = slices.CompactFunc(of, Definition.Equal)
+		s.kinds[kind] = of
+		s.n += len(of)
 	}
 	return s
 }
 
 // With returns s and d.
 func (s *Set) With(d Definition) *Set {
-	if s.Has(d) {
+	at, has := s.find(d)
+	if has {
 		return s
 	}
-	return NewSet(append(s.All(), d)...)
+	return s.replaced(d.Kind, slices.Insert(slices.Clone(s.For(d.Kind)), at, d))
 }
 
 // Without returns s without d.
 func (s *Set) Without(d Definition) *Set {
-	if !s.Has(d) {
+	at, has := s.find(d)
+	if !has {
 		return s
 	}
-	key := d.Key()
-	return NewSet(slices.DeleteFunc(s.All(), func(e Definition) bool { return e.Key() == key })...)
+	return s.replaced(d.Kind, slices.Delete(slices.Clone(s.For(d.Kind)), at, at+1))
+}
+
+// replaced returns s with other indexes of one kind.
+func (s *Set) replaced(kind string, of []Definition) *Set {
+	t := &Set{kinds: map[string][]Definition{}, n: s.Len() - len(s.For(kind)) + len(of)}
+	if s != nil {
+		maps.Copy(t.kinds, s.kinds)
+	}
+	t.kinds[kind] = of
+	return t
+}
+
+func (s *Set) find(d Definition) (at int, has bool) {
+	return slices.BinarySearchFunc(s.For(d.Kind), d, Definition.Compare)
 }
 
 // Has tells whether d is in s.
 func (s *Set) Has(d Definition) bool {
-	key := d.Key()
-	return slices.ContainsFunc(s.For(d.Kind), func(e Definition) bool { return e.Key() == key })
+	_, has := s.find(d)
+	return has
 }
 
 // Len is the number of indexes in s.

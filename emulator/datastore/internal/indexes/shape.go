@@ -91,6 +91,11 @@ func (q Query) Shape() Shape {
 	return s
 }
 
+// simple spots the commonest of the queries that need no composite index.
+func (q Query) simple() bool {
+	return q.Kind == "" || len(q.Orders)+len(q.Unequal)+len(q.Distinct)+len(q.Projected) == 0
+}
+
 // Strict returns a shape for those indexes alone whose rows come in one certain
 // order: that of Ordered, then Free ascending and by name.
 func (s Shape) Strict() Shape {
@@ -151,5 +156,10 @@ func (e *MissingError) Error() string {
 }
 
 func sorted(names []string) []string {
-	return slices.Compact(slices.Sorted(slices.Values(names)))
+	if len(names) == 0 {
+		return nil
+	}
+	names = slices.Clone(names)
+	slices.Sort(names)
+	return slices.Compact(names)
 }
