@@ -10,7 +10,6 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
-	"google.golang.org/protobuf/proto"
 )
 
 // RunAggregationQuery implements the RPC.
@@ -72,18 +71,7 @@ type aggregation struct {
 	base       *query
 	aggregates []aggregate
 	terms      []term
-}
-
-// term is a property that is summed up.
-type term struct {
-	name string
-
-	// A property with an equality filter can't be projected. Its value is then
-	// the first of those that the filter names which the entity has, or else
-	// (the filter is one side of an OR) its first value.
-	filtered bool
-	prefix   string   // of its rows
-	equal    []string // index values of the filter, in order
+	allKinds   *window // set when properties of all kinds are summed up
 }
 
 // parseAggregation checks a query and its aggregates.
@@ -114,93 +102,6 @@ func (d database) parseAggregation(req queryRequest, asked *pb.AggregationQuery)
 	return &a, nil
 }
 
-// project adds the properties that are summed up to what the query projects.
-func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error) {
-	for _, g := range a.aggregates {
-		known := slices.ContainsFunc(a.terms, func(t term) bool { return t.name == g.property })
-		if g.property != "" && !known {
-			a.terms = append(a.terms, term{name: g.property})
-		}
-	}
-	if len(a.terms) == 0 {
-		return base, nil
-	}
-	var projected []string
-	for _, p := range base.GetProjection() {
-		if name := p.GetProperty().GetName(); name != "__key__" {
-			projected = append(projected, name)
-		}
-	}
-	if len(base.GetProjection()) > 0 && len(projected) == 0 {
-		return nil, invalid("Aggregation over non-key properties is not supported for base query that only returns keys.")
-	}
-	if len(projected) > 0 {
-		for _, t := range a.terms {
-			if !slices.Contains(projected, t.name) {
-				return nil, invalid("The aggregation property %s is not present in the base query's projection.", t.name)
-			}
-		}
-		return base, nil
-	}
-	base = proto.CloneOf(base)
-	for i := range a.terms {
-		t := &a.terms[i]
-		if t.equal, t.filtered = equalities(base.GetFilter(), t.name, project); !t.filtered {
-			base.Projection = append(base.Projection, &pb.Projection{Property: &pb.PropertyReference{Name: t.name}})
-		}
-	}
-	return base, nil
-}
-
-// equalities collects the values that a filter compares the property with for
-// equality, in index form and order.
-func equalities(f *pb.Filter, property, project string) (values []string, found bool) {
-	add := func(v *pb.Value) {
-		if b, ok := encoding.AppendValue(nil, v, project); ok {
-			values = append(values, string(b))
-		}
-	}
-	_ = eachFilter(f, func(f *pb.Filter) error {
-		p := f.GetPropertyFilter()
-		if p.GetProperty().GetName() != property {
-			return nil
-		}
-		switch p.GetOp() {
-		case pb.PropertyFilter_EQUAL:
-			found = true
-			add(p.GetValue())
-		case pb.PropertyFilter_IN:
-			found = true
-			for _, v := range p.GetValue().GetArrayValue().GetValues() {
-				add(v)
-			}
-		}
-		return nil
-	})
-	slices.Sort(values)
-	return slices.Compact(values), found
-}
-
-// value is what a hit has for the term, in index form; ok is false if it has
-// nothing.
-func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
-	if !t.filtered {
-		return a.base.Value(h, t.name), true
-	}
-	for _, v := range t.equal {
-		at := t.prefix + v
-		if _, ok := h.Entity.First(at, encoding.PrefixEnd(at)); ok {
-			return v, true
-		}
-	}
-	row, ok := h.Entity.First(t.prefix, encoding.PrefixEnd(t.prefix))
-	if !ok {
-		return "", false
-	}
-	_, rest, err := encoding.CutValue(row[len(t.prefix):])
-	return row[len(t.prefix) : len(row)-len(rest)], err == nil
-}
-
 // run computes all aggregates in one scan.
 func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Scan, transactions.Footprint) {
 	var n int
@@ -211,24 +112,12 @@ func (a *aggregation) run(view storage.View) (map[string]*pb.Value, planning.Sca
 		n, scan = a.base.Count(view, a.upTo())
 		fp.Ranges = footprint(scan)
 	} else {
-		values := make([]string, len(a.terms))
-		var looked []string // entities whose values the ranges may not cover
-		scan, fp = a.base.each(view, func(h planning.Hit) {
-			for i := range a.terms {
-				if a.terms[i].filtered {
-					looked = append(looked, h.Entity.Key())
-				}
-				var ok bool
-				if values[i], ok = a.value(&a.terms[i], h); !ok {
-					return
-				}
-			}
+		scan, fp = a.rows(view, func(values []string) {
 			n++
 			for i, v := range values {
 				tallies[i].add(v)
 			}
 		})
-		fp.Keys = append(fp.Keys, looked...)
 	}
 	results := make(map[string]*pb.Value, len(a.aggregates))
 	for _, g := range a.aggregates {

@@ -1,0 +1,202 @@
+package protocol
+
+import (
+	"iter"
+	"slices"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/protobuf/proto"
+)
+
+// term is a property that is summed up.
+type term struct {
+	name string
+
+	// A property with an equality filter can't be projected. Its value is then
+	// the first of those that the filter names which the entity has, or else
+	// (the filter is one side of an OR) its first value.
+	filtered bool
+	prefix   string   // of its rows
+	equal    []string // index values of the filter, in order
+}
+
+// window is what a query shows of its results; limit -1 is no limit.
+type window struct{ offset, limit int }
+
+// project adds the properties that are summed up to what the query projects.
+// Where they are of all kinds, there is no projection, and offset and limit are
+// left for later.
+func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error) {
+	for _, g := range a.aggregates {
+		known := slices.ContainsFunc(a.terms, func(t term) bool { return t.name == g.property })
+		if g.property != "" && !known {
+			a.terms = append(a.terms, term{name: g.property})
+		}
+	}
+	if len(a.terms) == 0 {
+		return base, nil
+	}
+	if len(base.GetProjection()) > 0 {
+		return base, a.checkProjected(base.GetProjection())
+	}
+	base = proto.CloneOf(base)
+	if len(base.GetKind()) == 0 && base.GetLimit().GetValue() >= 0 && base.GetOffset() >= 0 {
+		a.allKinds = &window{offset: int(base.GetOffset()), limit: -1}
+		if base.GetLimit() != nil {
+			a.allKinds.limit = int(base.GetLimit().GetValue())
+		}
+		base.Offset, base.Limit = 0, nil
+		return base, nil
+	}
+	for i := range a.terms {
+		t := &a.terms[i]
+		if t.equal, t.filtered = equalities(base.GetFilter(), t.name, project); !t.filtered {
+			base.Projection = append(base.Projection, &pb.Projection{Property: &pb.PropertyReference{Name: t.name}})
+		}
+	}
+	return base, nil
+}
+
+// checkProjected refuses terms that a query's own projection hasn't got.
+func (a *aggregation) checkProjected(projection []*pb.Projection) error {
+	var projected []string
+	for _, p := range projection {
+		if name := p.GetProperty().GetName(); name != "__key__" {
+			projected = append(projected, name)
+		}
+	}
+	if len(projected) == 0 {
+		return invalid("Aggregation over non-key properties is not supported for base query that only returns keys.")
+	}
+	for _, t := range a.terms {
+		if !slices.Contains(projected, t.name) {
+			return invalid("The aggregation property %s is not present in the base query's projection.", t.name)
+		}
+	}
+	return nil
+}
+
+// equalities collects the values that a filter compares the property with for
+// equality, in index form and order.
+func equalities(f *pb.Filter, property, project string) (values []string, found bool) {
+	add := func(v *pb.Value) {
+		if b, ok := encoding.AppendValue(nil, v, project); ok {
+			values = append(values, string(b))
+		}
+	}
+	_ = eachFilter(f, func(f *pb.Filter) error {
+		p := f.GetPropertyFilter()
+		if p.GetProperty().GetName() != property {
+			return nil
+		}
+		switch p.GetOp() {
+		case pb.PropertyFilter_EQUAL:
+			found = true
+			add(p.GetValue())
+		case pb.PropertyFilter_IN:
+			found = true
+			for _, v := range p.GetValue().GetArrayValue().GetValues() {
+				add(v)
+			}
+		}
+		return nil
+	})
+	slices.Sort(values)
+	return slices.Compact(values), found
+}
+
+// rows calls f with the values, in index form, that each result has for the
+// terms. Results that lack one are no results.
+func (a *aggregation) rows(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
+	if a.allKinds != nil {
+		return a.rowsOfAllKinds(view, f)
+	}
+	values := make([]string, len(a.terms))
+	var looked []string // entities whose values the scanned ranges may not cover
+	scan, fp := a.base.each(view, func(h planning.Hit) {
+		for i := range a.terms {
+			if a.terms[i].filtered {
+				looked = append(looked, h.Entity.Key())
+			}
+			var ok bool
+			if values[i], ok = a.value(&a.terms[i], h); !ok {
+				return
+			}
+		}
+		f(values)
+	})
+	fp.Keys = append(fp.Keys, looked...)
+	return scan, fp
+}
+
+// value is what a hit has for the term; ok is false if it has nothing.
+func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
+	if !t.filtered {
+		return a.base.Value(h, t.name), true
+	}
+	for _, v := range t.equal {
+		at := t.prefix + v
+		if _, ok := h.Entity.First(at, encoding.PrefixEnd(at)); ok {
+			return v, true
+		}
+	}
+	for value := range valuesOf(h.Entity, t.prefix) {
+		return value, true
+	}
+	return "", false
+}
+
+// rowsOfAllKinds is rows for a query without a kind, which no index serves: the
+// combinations of values are put in the order that one would give them.
+func (a *aggregation) rowsOfAllKinds(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
+	var all [][]string
+	var fp transactions.Footprint
+	scan, own := a.base.each(view, func(h planning.Hit) {
+		fp.Keys = append(fp.Keys, h.Entity.Key())
+		namespace, path, err := encoding.CutEntityRow(h.Entity.Key())
+		if err != nil {
+			return
+		}
+		rows := [][]string{nil}
+		for _, t := range a.terms {
+			var longer [][]string
+			for _, row := range rows {
+				for v := range valuesOf(h.Entity, encoding.PropertyPrefix(namespace, path[len(path)-1].GetKind(), t.name)) {
+					if len(longer) < encoding.MaxIndexEntries {
+						longer = append(longer, append(slices.Clip(row), v))
+					}
+				}
+			}
+			rows = longer
+		}
+		all = append(all, rows...)
+	})
+	fp.Keys, fp.Ranges = append(fp.Keys, own.Keys...), own.Ranges
+	slices.SortStableFunc(all, slices.Compare[[]string])
+	all = all[min(a.allKinds.offset, len(all)):]
+	if a.allKinds.limit >= 0 {
+		all = all[:min(a.allKinds.limit, len(all))]
+	}
+	for _, values := range all {
+		f(values)
+	}
+	return scan, fp
+}
+
+// valuesOf yields the values, in index form, of the entity's property whose rows
+// have the prefix.
+func valuesOf(e *storage.Entity, prefix string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for row := range e.RowsBetween(prefix, encoding.PrefixEnd(prefix)) {
+			value := row[len(prefix):]
+			_, rest, err := encoding.CutValue(value)
+			if err != nil || !yield(value[:len(value)-len(rest)]) {
+				return
+			}
+		}
+	}
+}
