@@ -11,8 +11,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// MaxElements is the Budget of one commit.
-const MaxElements Budget = 10_000_000
+// MaxWork is the Budget of one commit.
+const MaxWork Budget = 64 << 20
 
 // array returns what a transform of arrays makes of the stored value: what is
 // no array, vectors among it, counts as an empty one.
@@ -20,9 +20,10 @@ func (t *Transform) array(stored *pb.Value, b *Budget) (*pb.Value, error) {
 	var old []*pb.Value
 	if stored.GetArrayValue() != nil && stored.GetMeaning() == 0 {
 		old = stored.GetArrayValue().GetValues()
+		*b -= Budget(proto.Size(stored))
 	}
-	if *b -= Budget(len(old) + len(t.elements)); *b < 0 {
-		return nil, fmt.Errorf("The array transforms of a commit go through at most %d elements.", MaxElements)
+	if *b -= t.size; *b < 0 {
+		return nil, fmt.Errorf("The array transforms of a commit go through at most %d bytes.", MaxWork)
 	}
 	given := make(map[string]bool, len(t.elements)) // true: stored already
 	var buf []byte

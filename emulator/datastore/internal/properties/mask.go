@@ -1,16 +1,44 @@
 package properties
 
-import pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+import (
+	"iter"
 
-// Mask is a set of property paths.
-type Mask []Path
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+)
 
-// Apply reduces e to what the mask names. The result shares values with e.
+// Mask is a set of properties by name, each with the mask of what it shows of an
+// entity value; nil shows the whole property.
+type Mask map[string]Mask
+
+// NewMask returns the mask that names all the paths.
+func NewMask(paths []Path) Mask {
+	m := Mask{}
+	for _, path := range paths {
+		m.add(path)
+	}
+	return m
+}
+
+func (m Mask) add(path Path) {
+	sub, known := m[path[0]]
+	switch {
+	case known && sub == nil: // a shorter path names all of it
+	case len(path) == 1:
+		m[path[0]] = nil
+	default:
+		if sub == nil {
+			sub = Mask{}
+			m[path[0]] = sub
+		}
+		sub.add(path[1:])
+	}
+}
+
+// Apply reduces e to what the mask names. The result shares values with e. It
+// takes time in proportion to the smaller of both.
 func (m Mask) Apply(e *pb.Entity) *pb.Entity {
 	out := &pb.Entity{Key: e.GetKey()}
-	for _, path := range m {
-		copyPath(out, e, path)
-	}
+	m.copy(out, e)
 	return out
 }
 
@@ -20,42 +48,53 @@ func (m Mask) Merge(stored, e *pb.Entity) *pb.Entity {
 	if stored == nil {
 		return m.Apply(e)
 	}
-	for _, path := range m {
-		removePath(stored, path)
-	}
-	for _, path := range m {
-		copyPath(stored, e, path)
-	}
+	m.remove(stored)
+	m.copy(stored, e)
 	stored.Key = e.GetKey()
 	return stored
 }
 
-// copyPath copies one property, or a part of an entity value, from src.
-func copyPath(dst, src *pb.Entity, path Path) {
-	v, ok := src.GetProperties()[path[0]]
-	if !ok {
-		return
+// named yields the properties of e that the mask names, at least in part.
+func (m Mask) named(e *pb.Entity) iter.Seq2[string, *pb.Value] {
+	return func(yield func(string, *pb.Value) bool) {
+		if len(m) < len(e.GetProperties()) {
+			for name := range m {
+				if v, ok := e.GetProperties()[name]; ok && !yield(name, v) {
+					return
+				}
+			}
+			return
+		}
+		for name, v := range e.GetProperties() {
+			if _, ok := m[name]; ok && !yield(name, v) {
+				return
+			}
+		}
 	}
-	if len(path) == 1 {
-		set(dst, path[0], v)
-		return
-	}
-	from := v.GetEntityValue()
-	if from == nil {
-		return
-	}
-	to := dst.GetProperties()[path[0]].GetEntityValue()
-	if to == from {
-		return // a shorter path has brought all of it
-	}
-	if to == nil {
-		to = &pb.Entity{Key: from.GetKey()}
-	}
-	before := len(to.Properties)
-	copyPath(to, from, path[1:])
-	if len(to.Properties) > before {
-		set(dst, path[0], &pb.Value{
-			ValueType: &pb.Value_EntityValue{EntityValue: to}, Meaning: v.Meaning, ExcludeFromIndexes: v.ExcludeFromIndexes})
+}
+
+// copy copies what the mask names from src.
+func (m Mask) copy(dst, src *pb.Entity) {
+	for name, v := range m.named(src) {
+		sub := m[name]
+		if sub == nil {
+			set(dst, name, v)
+			continue
+		}
+		from := v.GetEntityValue()
+		if from == nil {
+			continue
+		}
+		to := dst.GetProperties()[name].GetEntityValue()
+		if to == nil {
+			to = &pb.Entity{Key: from.GetKey()}
+		}
+		before := len(to.Properties)
+		sub.copy(to, from)
+		if len(to.Properties) > before {
+			set(dst, name, &pb.Value{
+				ValueType: &pb.Value_EntityValue{EntityValue: to}, Meaning: v.Meaning, ExcludeFromIndexes: v.ExcludeFromIndexes})
+		}
 	}
 }
 
@@ -66,13 +105,13 @@ func set(e *pb.Entity, name string, v *pb.Value) {
 	e.Properties[name] = v
 }
 
-// removePath removes what the path names.
-func removePath(e *pb.Entity, path Path) {
-	for len(path) > 1 {
-		if e = e.GetProperties()[path[0]].GetEntityValue(); e == nil {
-			return
+// remove removes what the mask names.
+func (m Mask) remove(e *pb.Entity) {
+	for name, v := range m.named(e) {
+		if sub := m[name]; sub != nil {
+			sub.remove(v.GetEntityValue())
+		} else {
+			delete(e.Properties, name)
 		}
-		path = path[1:]
 	}
-	delete(e.Properties, path[0])
 }

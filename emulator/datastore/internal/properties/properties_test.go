@@ -74,6 +74,10 @@ func FuzzParsePath(f *testing.F) {
 
 func integer(i int64) *pb.Value { return &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: i}} }
 
+func value(vs []*pb.Value) *pb.Value {
+	return &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: vs}}}
+}
+
 func float(f float64) *pb.Value { return &pb.Value{ValueType: &pb.Value_DoubleValue{DoubleValue: f}} }
 
 func number() *rapid.Generator[*pb.Value] {
@@ -106,7 +110,7 @@ func transform(t *rapid.T, op *pb.PropertyTransform, stored *pb.Value) *pb.Value
 	if stored != nil {
 		e.Properties = map[string]*pb.Value{"p": stored}
 	}
-	b := MaxElements
+	b := MaxWork
 	result, err := tr.Apply(e, 0, &b)
 	if err != nil {
 		t.Fatal(err)
@@ -203,9 +207,6 @@ func element() *rapid.Generator[*pb.Value] {
 func TestArrays(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		stored, given := rapid.SliceOfN(element(), 0, 6).Draw(t, "stored"), rapid.SliceOfN(element(), 0, 6).Draw(t, "given")
-		value := func(vs []*pb.Value) *pb.Value {
-			return &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: vs}}}
-		}
 		has := func(vs []*pb.Value, v *pb.Value) bool {
 			return slices.ContainsFunc(vs, func(w *pb.Value) bool { return equivalent(v, w) })
 		}
@@ -236,13 +237,35 @@ func TestBudget(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &pb.Entity{}
-	b := Budget(2) // the first application goes through one element, the second one through two
-	if _, err := tr.Apply(e, 0, &b); err != nil {
-		t.Fatal(err)
+	large := &pb.Entity{Properties: map[string]*pb.Value{"s": {ValueType: &pb.Value_StringValue{StringValue: strings.Repeat("x", 1000)}}}}
+	for what, stored := range map[string]*pb.Value{
+		"many elements":     value(slices.Repeat([]*pb.Value{integer(2)}, 250)),
+		"one large element": value([]*pb.Value{{ValueType: &pb.Value_EntityValue{EntityValue: large}}}),
+	} {
+		e := &pb.Entity{Properties: map[string]*pb.Value{"p": stored}}
+		b := Budget(1500) // the array has more than 1000 bytes
+		if _, err := tr.Apply(e, 0, &b); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if _, err := tr.Apply(e, 0, &b); err == nil || !strings.Contains(err.Error(), fmt.Sprint(MaxWork)) {
+			t.Errorf("%s: got %v; want the bound", what, err)
+		}
 	}
-	if _, err := tr.Apply(e, 0, &b); err == nil || !strings.Contains(err.Error(), fmt.Sprint(MaxElements)) {
-		t.Errorf("got %v; want the bound", err)
+}
+
+// TestLargeMasks: what a mask costs depends on what it shows, not on what it
+// names. Going through all its paths for each entity would take hours.
+func TestLargeMasks(t *testing.T) {
+	paths := make([]Path, 200_000)
+	for i := range paths {
+		paths[i] = Path{fmt.Sprint(i)}
+	}
+	m := NewMask(paths)
+	e := &pb.Entity{Properties: map[string]*pb.Value{"0": integer(1), "x": integer(2)}}
+	for range 200_000 {
+		if shown := m.Apply(e).GetProperties(); len(shown) != 1 || shown["0"] == nil {
+			t.Fatalf("shows %v; want the property 0", shown)
+		}
 	}
 }
 
@@ -278,16 +301,17 @@ func TestMasks(t *testing.T) {
 		{[]string{"e.x"}, "e/x=2", "a=1 b.c=1 e/x=2 e/y=1"},
 		{[]string{"e.x", "e"}, "e/x=2 e/y=2", "a=1 b.c=1 e/x=2 e/y=2"},
 		{[]string{"e", "e.x"}, "e/x=2 e/y=2", "a=1 b.c=1 e/x=2 e/y=2"},
+		{[]string{"e.x", "e.z", "e.y"}, "e/x=2 e/y=2", "a=1 b.c=1 e/x=2 e/y=2"},
 		{[]string{"a.x"}, "", "a=1 b.c=1 e/x=1 e/y=1"},
 	} {
-		var m Mask
-		for _, p := range c.paths {
-			path, err := ParsePath(p)
-			if err != nil {
+		paths := make([]Path, len(c.paths))
+		for i, p := range c.paths {
+			var err error
+			if paths[i], err = ParsePath(p); err != nil {
 				t.Fatal(err)
 			}
-			m = append(m, path)
 		}
+		m := NewMask(paths)
 		if got := names(m.Apply(entity(2))); got != c.shown {
 			t.Errorf("%q shows %q; want %q", c.paths, got, c.shown)
 		}

@@ -18,6 +18,7 @@ type Transform struct {
 
 	number   *pb.Value   // the operand of increment, maximum and minimum
 	elements []*pb.Value // those of the transforms of arrays
+	size     Budget      // what the elements take of it
 }
 
 type kind uint8
@@ -52,8 +53,10 @@ func NewTransform(t *pb.PropertyTransform) (Transform, error) {
 		out.kind, out.number = minimum, op.Minimum
 	case *pb.PropertyTransform_AppendMissingElements:
 		out.kind, out.elements = appendMissing, op.AppendMissingElements.GetValues()
+		out.size = Budget(proto.Size(op.AppendMissingElements))
 	case *pb.PropertyTransform_RemoveAllFromArray:
 		out.kind, out.elements = removeAll, op.RemoveAllFromArray.GetValues()
+		out.size = Budget(proto.Size(op.RemoveAllFromArray))
 	default:
 		return out, fmt.Errorf("Operation type must be specified for field transformation.")
 	}
@@ -90,8 +93,8 @@ func (t *Transform) Elements() []*pb.Value {
 // Timed reports whether the result depends on the time.
 func (t *Transform) Timed() bool { return t.kind == requestTime }
 
-// Budget is how many elements of arrays may still be gone through. It bounds
-// many transforms of one large array.
+// Budget is how many bytes of arrays, in wire form, may still be gone through.
+// It bounds many transforms of one large array.
 type Budget int
 
 // Apply changes the property in e and returns the transform's result. now is

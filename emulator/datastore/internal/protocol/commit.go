@@ -60,6 +60,7 @@ type planned struct {
 	computedOf  *storage.Entity
 	computedAt  int64 // µs
 	transformed []*pb.Value
+	spent       properties.Budget
 }
 
 func (c *commit) selector(req *pb.CommitRequest) (err error) {
@@ -91,7 +92,7 @@ func (c *commit) selector(req *pb.CommitRequest) (err error) {
 func (c *commit) check(mutations []*pb.Mutation) error {
 	c.planned = make([]planned, len(mutations))
 	c.mutations = make([]storage.Mutation, len(mutations))
-	c.budget = properties.MaxElements
+	c.budget = properties.MaxWork
 	var last map[string]storage.Mutation // per entity, with the base of the first
 	if len(mutations) > 1 {
 		last = make(map[string]storage.Mutation, len(mutations))
@@ -283,12 +284,15 @@ func (c *commit) compute(p *planned, current *storage.Entity, now int64) (*stora
 		entity = p.mask.merge(stored, entity)
 	}
 	p.transformed = make([]*pb.Value, len(p.transforms))
+	c.budget += p.spent
+	left := c.budget
 	for i := range p.transforms {
 		var err error
 		if p.transformed[i], err = p.transforms[i].Apply(entity, now, &c.budget); err != nil {
 			return nil, invalid("%v", err)
 		}
 	}
+	p.spent = left - c.budget
 	if len(p.transforms) > 0 {
 		if err := c.properties(entity.GetProperties(), 0, false); err != nil {
 			return nil, err

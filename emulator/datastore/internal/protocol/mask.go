@@ -30,7 +30,7 @@ func parseMask(m *pb.PropertyMask, reservedText func(string) string) (*mask, err
 	if m == nil {
 		return nil, nil
 	}
-	out := &mask{paths: m.GetPaths(), parsed: make(properties.Mask, 0, len(m.GetPaths()))}
+	paths := make([]properties.Path, 0, len(m.GetPaths()))
 	for _, p := range m.GetPaths() {
 		if p == "__key__" {
 			continue // comes along always
@@ -44,9 +44,9 @@ func parseMask(m *pb.PropertyMask, reservedText func(string) string) (*mask, err
 				return nil, invalid("%s", reservedText(name))
 			}
 		}
-		out.parsed = append(out.parsed, path)
+		paths = append(paths, path)
 	}
-	return out, nil
+	return &mask{paths: m.GetPaths(), parsed: properties.NewMask(paths)}, nil
 }
 
 // apply reduces e to what the mask names.
