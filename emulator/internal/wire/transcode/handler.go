@@ -125,9 +125,6 @@ func (h *Handler) serve(a *answer) (proto.Message, *route, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	// The body is here: the time for it no longer bounds the call. Writers that
-	// know no deadlines are those of tests.
-	_ = http.NewResponseController(a.w).SetReadDeadline(time.Time{})
 	if len(body) > 0 {
 		if r.Method != httpMethod && mediaType(r) == typeForm {
 			// A long query, sent as a body.
