@@ -61,7 +61,7 @@ func readBody(r *http.Request) ([]byte, error) {
 	if r.ContentLength > wire.MaxMessage {
 		return nil, errTooLarge()
 	}
-	var body io.Reader = io.LimitReader(r.Body, wire.MaxMessage+1)
+	body := io.LimitReader(r.Body, wire.MaxMessage+1)
 	switch encoding := strings.ToLower(r.Header.Get("Content-Encoding")); encoding {
 	case "", "identity":
 	case "gzip", "x-gzip":

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,9 +72,9 @@ func New(o *Options, register func(grpc.ServiceRegistrar)) (*Handler, error) {
 // chain makes one interceptor of several.
 func chain(all []grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		for i := len(all) - 1; i >= 0; i-- {
+		for _, intercept := range slices.Backward(all) {
 			next := handler
-			handler = func(ctx context.Context, req any) (any, error) { return all[i](ctx, req, info, next) }
+			handler = func(ctx context.Context, req any) (any, error) { return intercept(ctx, req, info, next) }
 		}
 		return handler(ctx, req)
 	}
