@@ -54,39 +54,13 @@ func Path(namespace, entityRow string) string {
 // row, then the kind row, then the property rows in ascending order, without
 // duplicates. The error states which bound was exceeded.
 func Rows(e *pb.Entity) ([]string, error) {
-	k := e.GetKey()
-	namespace := k.GetPartitionId().GetNamespaceId()
-	kind := k.GetPath()[len(k.GetPath())-1].GetKind()
-
-	c := collector{project: k.GetPartitionId().GetProjectId()}
-	c.buf = make([]byte, 0, 128+64*len(e.GetProperties()))
-	c.path = AppendPath(make([]byte, 0, 96), k)
-	c.ends = make([]int, 0, 2+len(e.GetProperties()))
-
-	c.buf = appendText(append(c.buf, rowEntity), namespace)
-	c.buf = append(c.buf, c.path...)
-	c.end()
-	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
-	c.buf = append(c.buf, c.path...)
-	c.end()
-
-	c.prefix = appendText(appendText(append(make([]byte, 0, 64), rowProperty), namespace), kind)
+	c := newCollector(e.GetKey(), len(e.GetProperties()))
 	for name, v := range e.GetProperties() {
 		if err := c.property(name, v); err != nil {
 			return nil, err
 		}
 	}
-
-	// One allocation holds all rows; they live and die together.
-	all := string(c.buf)
-	rows := make([]string, len(c.ends))
-	start := 0
-	for i, end := range c.ends {
-		rows[i] = all[start:end]
-		start = end
-	}
-	slices.Sort(rows[2:])
-	return rows[:2+len(slices.Compact(rows[2:]))], nil
+	return c.rows(), nil
 }
 
 // Repeated yields what the rows of a property start with, for each property of
@@ -120,6 +94,41 @@ type collector struct {
 	prefix, path []byte
 	buf          []byte
 	ends         []int
+}
+
+// newCollector starts with the entity row and the kind row.
+func newCollector(k *pb.Key, properties int) *collector {
+	namespace := k.GetPartitionId().GetNamespaceId()
+	kind := k.GetPath()[len(k.GetPath())-1].GetKind()
+
+	c := &collector{project: k.GetPartitionId().GetProjectId()}
+	c.buf = make([]byte, 0, 128+64*properties)
+	c.path = AppendPath(make([]byte, 0, 96), k)
+	c.ends = make([]int, 0, 2+properties)
+
+	c.buf = appendText(append(c.buf, rowEntity), namespace)
+	c.buf = append(c.buf, c.path...)
+	c.end()
+	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
+	c.buf = append(c.buf, c.path...)
+	c.end()
+
+	c.prefix = appendText(appendText(append(make([]byte, 0, 64), rowProperty), namespace), kind)
+	return c
+}
+
+// rows returns what was collected.
+func (c *collector) rows() []string {
+	// One allocation holds all rows; they live and die together.
+	all := string(c.buf)
+	rows := make([]string, len(c.ends))
+	start := 0
+	for i, end := range c.ends {
+		rows[i] = all[start:end]
+		start = end
+	}
+	slices.Sort(rows[2:])
+	return rows[:2+len(slices.Compact(rows[2:]))]
 }
 
 func (c *collector) end() { c.ends = append(c.ends, len(c.buf)) }

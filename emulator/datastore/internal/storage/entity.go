@@ -38,41 +38,32 @@ func NewEntity(e *pb.Entity) (*Entity, error) {
 	if size > MaxEntityBytes {
 		return nil, errTooLarge
 	}
-	return build(e, size, func(dst []byte) ([]byte, error) {
+	out, err := layOut(size, func(dst []byte) ([]byte, error) {
 		return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(dst, e)
 	})
+	if err == nil {
+		err = out.index(e)
+	}
+	return out, err
 }
 
-// restore is NewEntity for an entity that was stored in this wire form.
-func restore(wire []byte) (*Entity, error) {
-	e := new(pb.Entity)
-	if err := proto.Unmarshal(wire, e); err != nil {
-		return nil, err
-	}
-	if len(e.GetKey().GetPath()) == 0 {
-		return nil, errNoKey
-	}
-	return build(e, len(wire), func(dst []byte) ([]byte, error) { return append(dst, wire...), nil })
-}
-
-var errNoKey = errors.New("an entity without a key")
-
-// build derives the rows and lays out the wire form, whose body, size bytes
-// long, is appended by the function.
-func build(e *pb.Entity, size int, appendBody func([]byte) ([]byte, error)) (*Entity, error) {
-	rows, err := encoding.Rows(e)
-	if err != nil {
-		return nil, err
-	}
+// layOut makes an entity without rows; its body, size bytes long, is appended
+// by the function.
+func layOut(size int, appendBody func([]byte) ([]byte, error)) (*Entity, error) {
 	const times = 1 + 8 + 2*(2+1+5+1+5) // for a thousand years; then append makes room
 	wire := make([]byte, 0, 1+protowire.SizeBytes(size)+times)
 	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size))
 	body := len(wire)
-	if wire, err = appendBody(wire); err != nil {
-		return nil, err
-	}
-	return &Entity{rows: rows, wire: wire, body: body, size: len(wire) - body, repeats: hasRepeats(rows)}, nil
+	wire, err := appendBody(wire)
+	return &Entity{wire: wire, body: body, size: len(wire) - body}, err
+}
+
+// index derives the rows of an entity that says what m says.
+func (e *Entity) index(m *pb.Entity) (err error) {
+	e.rows, err = encoding.Rows(m)
+	e.repeats = hasRepeats(e.rows)
+	return err
 }
 
 // seal stamps a prepared entity with its version and creation time.

@@ -4,10 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-
-	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
-	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
-	"google.golang.org/protobuf/proto"
 )
 
 // A record is a tag, the database, and then numbers (uvarint) and byte strings
@@ -83,27 +79,24 @@ func appendEntity(dst []byte, e *Entity) []byte {
 	return appendBytes(dst, e.Body())
 }
 
-// replay applies one record of the journal. The store is not shared yet.
-func (s *Store) replay(record []byte) error {
+// replay takes one record of the journal.
+func (l *loader) replay(record []byte) error {
 	r := reader{b: record}
 	tag := r.byte()
 	id := ID{Project: string(r.bytes()), Database: string(r.bytes())}
 	if r.err != nil {
 		return fmt.Errorf("datastore record: %w", r.err)
 	}
-	db := s.DB(id)
+	db := l.store.DB(id)
 	switch tag {
 	case recordCommit:
 		version := int64(r.uvarint())
 		for r.more() {
 			switch op := r.byte(); op {
 			case opPut:
-				created := int64(r.uvarint())
-				if e := r.entity(version, created); e != nil {
-					db.apply(&Mutation{Key: e.Key(), Entity: e}, version)
-				}
+				l.put(db, &r, version, true)
 			case opDelete:
-				r.delete(db, version)
+				l.remove(db, &r, version)
 			default:
 				return fmt.Errorf("datastore record: unknown operation %d", op)
 			}
@@ -123,16 +116,13 @@ func (s *Store) replay(record []byte) error {
 		db.history.forget(db.version)
 		db.keepIDs(r.uvarint())
 	case recordReset:
-		db.tables = newTables()
+		delete(l.loadings, db)
 		db.version = max(db.version, int64(r.uvarint()))
 		db.gone.forgotten = db.version
 		db.history.forget(db.version)
 	case recordEntities:
 		for r.more() {
-			version, created := int64(r.uvarint()), int64(r.uvarint())
-			if e := r.entity(version, created); e != nil {
-				db.tables.put(e.Key(), e)
-			}
+			l.put(db, &r, int64(r.uvarint()), false)
 		}
 	default:
 		return fmt.Errorf("datastore record: unknown tag %d", tag)
@@ -200,32 +190,4 @@ func (r *reader) fail(err error) {
 		r.err = err
 	}
 	r.b = nil
-}
-
-// entity reads a stored entity; nil after an error.
-func (r *reader) entity(version, created int64) *Entity {
-	body := r.bytes()
-	if r.err != nil {
-		return nil
-	}
-	e, err := restore(body)
-	if err != nil {
-		r.fail(err)
-		return nil
-	}
-	e.seal(version, created)
-	return e
-}
-
-func (r *reader) delete(db *DB, version int64) {
-	var k pb.Key
-	wire := r.bytes()
-	if r.err != nil {
-		return
-	}
-	if err := proto.Unmarshal(wire, &k); err != nil {
-		r.fail(err)
-		return
-	}
-	db.apply(&Mutation{Op: Delete, Key: encoding.EntityRow(&k)}, version)
 }

@@ -222,7 +222,9 @@ func FuzzReplay(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_ = s.replay(record)
+		l := newLoader(s)
+		_ = l.replay(record)
+		_ = l.finish()
 		for _, db := range s.All() {
 			db.Kinds()
 		}

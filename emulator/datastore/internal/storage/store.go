@@ -2,6 +2,7 @@ package storage
 
 import (
 	"cmp"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -46,7 +47,11 @@ func Open(o *Options) (*Store, error) {
 	if o.Dir == "" {
 		return s, nil
 	}
-	j, err := journal.Open(o.Dir, &journal.Options{Fsync: o.Fsync, Logger: o.Logger}, s.replay)
+	l := newLoader(s)
+	j, err := journal.Open(o.Dir, &journal.Options{Fsync: o.Fsync, Logger: o.Logger}, l.replay)
+	if failed := l.finish(); err == nil && failed != nil {
+		err = errors.Join(failed, j.Close())
+	}
 	if err != nil {
 		return nil, err
 	}
