@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -186,39 +187,77 @@ func measured(m pb.FindNearest_DistanceMeasure, a, b []float64) float64 {
 	return product(a, b)
 }
 
+// vectorOf is what appendVector is to find, of a decoded entity.
+func vectorOf(e *pb.Entity, path string) (components []float64, ok bool) {
+	if v, whole := e.GetProperties()[path]; whole {
+		for _, element := range v.GetArrayValue().GetValues() {
+			d, isDouble := element.GetValueType().(*pb.Value_DoubleValue)
+			if !isDouble {
+				return nil, false
+			}
+			components = append(components, d.DoubleValue)
+		}
+		return components, v.GetMeaning() == meaningVector
+	}
+	for i := range len(path) {
+		if sub := e.GetProperties()[path[:i]].GetEntityValue(); path[i] == '.' && sub != nil {
+			if components, ok = vectorOf(sub, path[i+1:]); ok {
+				return components, true
+			}
+		}
+	}
+	return nil, false
+}
+
 // FuzzAppendVector: bytes of any kind are read or refused, and what is read is
 // what decoding gives.
 func FuzzAppendVector(f *testing.F) {
-	e := entityOf("V", 1, map[string]*pb.Value{"v": vectorValue(1, 2.5), "w": integerValue(1)})
+	sub := func(properties map[string]*pb.Value) *pb.Value {
+		return &pb.Value{ValueType: &pb.Value_EntityValue{EntityValue: &pb.Entity{Properties: properties}}}
+	}
+	e := entityOf("V", 1, map[string]*pb.Value{"v": vectorValue(1, 2.5), "w": integerValue(1), "": vectorValue(8),
+		"a":   sub(map[string]*pb.Value{"b": sub(map[string]*pb.Value{"c": vectorValue(1)}), "b.d": vectorValue(2), "b.c.e": vectorValue(3)}),
+		"a.b": sub(map[string]*pb.Value{"c": vectorValue(4), "e": vectorValue(5), "": vectorValue(6)})})
 	wire, err := proto.Marshal(e)
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.Add(wire, "v")
-	f.Add(wire, "v.w")
+	for _, path := range []string{"v", "v.w", "w", "", "a.b", "a.b.c", "a.b.d", "a.b.e", "a.b.c.e", "a.b.", "a.", "."} {
+		f.Add(wire, path)
+	}
 	f.Add([]byte{0x1a, 0x80}, "")
 	f.Fuzz(func(t *testing.T, wire []byte, path string) {
-		components, ok := appendVector(nil, wire, path)
+		appendVector(nil, wire, path)
 		m := new(pb.Entity)
-		if proto.Unmarshal(wire, m) != nil {
+		if proto.Unmarshal(wire, m) != nil || strings.Count(path, ".") > maxNesting {
 			return
 		}
 		// What our own store holds is canonical: so is what is compared here.
-		canonical, err := proto.Marshal(m)
+		canonical, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if components, ok = appendVector(nil, canonical, path); !ok {
-			return
-		}
-		v, found := m.GetProperties()[path]
-		if !found {
-			return // in an embedded entity
-		}
-		for i, element := range v.GetArrayValue().GetValues() {
-			if math.Float64bits(element.GetDoubleValue()) != math.Float64bits(components[i]) {
-				t.Fatalf("read %v of %v", components, v)
-			}
+		want, wantOK := vectorOf(m, path)
+		got, ok := appendVector(nil, canonical, path)
+		equal := slices.EqualFunc(got, want, func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) })
+		if ok != wantOK || ok && !equal {
+			t.Fatalf("%q has %v, %v; want %v, %v", path, got, ok, want, wantOK)
 		}
 	})
+}
+
+// TestLongVectorPaths: the entity is gone through once, whatever the path. Once
+// for each of its dots would take hours.
+func TestLongVectorPaths(t *testing.T) {
+	properties := map[string]*pb.Value{}
+	for i := range 10_000 {
+		properties[fmt.Sprint(i)] = integerValue(1)
+	}
+	wire, err := proto.Marshal(entityOf("V", 1, properties))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := appendVector(nil, wire, strings.Repeat("a.", 5<<20)); ok {
+		t.Error("found a vector where there is none")
+	}
 }

@@ -1,7 +1,11 @@
 package protocol
 
 import (
+	"cmp"
+	"encoding/binary"
+	"iter"
 	"math"
+	"slices"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -46,28 +50,45 @@ const (
 // appendVector appends the components of the vector that an entity in wire form
 // has under the dotted path; ok is false if it has none there. It spares
 // decoding the entity, of which a search goes through very many.
+//
+// Names may hold dots: the whole path is tried as one first, then the shortest
+// name that it begins with.
 func appendVector(dst []float64, entity []byte, path string) (_ []float64, ok bool) {
-	if value, ok := propertyAt(entity, path); ok {
-		return appendComponents(dst, value)
+	type part struct {
+		name  int // its length
+		entry []byte
 	}
-	for i := range len(path) {
-		if path[i] != '.' {
-			continue
+	var parts []part
+	for name, entry := range propertiesOf(entity) {
+		n := len(name)
+		switch {
+		case string(name) == path:
+			value, _ := bytesField(entry, fieldMapValue)
+			return appendComponents(dst, value)
+		case n < len(path) && path[n] == '.' && path[:n] == string(name):
+			parts = append(parts, part{n, entry})
 		}
-		value, ok := propertyAt(entity, path[:i])
-		if !ok {
-			continue
-		}
+	}
+	slices.SortFunc(parts, func(a, b part) int { return cmp.Compare(a.name, b.name) })
+	for _, p := range parts {
+		value, _ := bytesField(p.entry, fieldMapValue)
 		embedded, ok := bytesField(value, fieldEmbedded)
 		if !ok {
 			continue
 		}
-		if dst, ok := appendVector(dst, embedded, path[i+1:]); ok {
+		if dst, ok := appendVector(dst, embedded, path[p.name+1:]); ok {
 			return dst, true
 		}
 	}
 	return dst, false
 }
+
+// A component in an ArrayValue, as long as it says nothing but its value: the
+// field, its length, and the field and type of the double.
+const (
+	doubleHead = "\x0a\x09\x19"
+	doubleLen  = len(doubleHead) + 8
+)
 
 // appendComponents appends the doubles of a Value in wire form that is a vector.
 func appendComponents(dst []float64, value []byte) (_ []float64, ok bool) {
@@ -92,6 +113,11 @@ func appendComponents(dst []float64, value []byte) (_ []float64, ok bool) {
 	}
 	start := len(dst)
 	for len(elements) > 0 {
+		if len(elements) >= doubleLen && string(elements[:len(doubleHead)]) == doubleHead {
+			dst = append(dst, math.Float64frombits(binary.LittleEndian.Uint64(elements[len(doubleHead):])))
+			elements = elements[doubleLen:]
+			continue
+		}
 		number, kind, rest, element := cutField(elements)
 		if rest < 0 {
 			return dst[:start], false
@@ -110,22 +136,24 @@ func appendComponents(dst []float64, value []byte) (_ []float64, ok bool) {
 	return dst, true
 }
 
-// propertyAt returns the value, in wire form, of an entity's property.
-func propertyAt(entity []byte, name string) (value []byte, ok bool) {
-	for len(entity) > 0 {
-		number, kind, rest, entry := cutField(entity)
-		if rest < 0 {
-			return nil, false
-		}
-		if number == fieldProperties && kind == protowire.BytesType {
-			key, _ := bytesField(entry, fieldMapKey)
-			if string(key) == name {
-				return bytesField(entry, fieldMapValue)
+// propertiesOf yields the properties of an entity in wire form: their names and
+// their entries in the map.
+func propertiesOf(entity []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(name, entry []byte) bool) {
+		for len(entity) > 0 {
+			number, kind, rest, entry := cutField(entity)
+			if rest < 0 {
+				return
+			}
+			entity = entity[rest:]
+			if number != fieldProperties || kind != protowire.BytesType {
+				continue
+			}
+			if name, _ := bytesField(entry, fieldMapKey); !yield(name, entry) {
+				return
 			}
 		}
-		entity = entity[rest:]
 	}
-	return nil, false
 }
 
 // bytesField returns the field of a message in wire form.

@@ -1,6 +1,8 @@
 package statistics
 
 import (
+	"strings"
+
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
@@ -83,22 +85,25 @@ type measure struct {
 	project         string
 	entry           int64 // what an entry of a built-in index takes without name and value
 	total           figures
-	indexed         map[string][]int64 // by property: the sizes of its distinct indexed values
-	seen            map[string]bool    // those values, in index form behind the name
+	indexed         map[string][]int64 // by property: the sizes of its distinct indexed values; nil: nobody asks
+	seen            map[string]bool    // what lists had of those, in index form behind the name
 }
 
 func (c *collection) entity(e *pb.Entity) {
 	path := e.GetKey().GetPath()
 	m := measure{collection: c, kind: path[len(path)-1].GetKind(),
-		namespace: e.GetKey().GetPartitionId().GetNamespaceId(), project: e.GetKey().GetPartitionId().GetProjectId(),
-		indexed: map[string][]int64{}, seen: map[string]bool{}}
+		namespace: e.GetKey().GetPartitionId().GetNamespaceId(), project: e.GetKey().GetPartitionId().GetProjectId()}
+	definitions := c.definitions[m.kind]
+	if len(definitions) > 0 {
+		m.indexed = map[string][]int64{}
+	}
 	key := keySize(e.GetKey())
 	m.entry = key + textSize(m.kind) + entryOverhead
 	m.total = figures{count: 1, entityBytes: entitySize(e)}
 	for name, v := range e.GetProperties() {
-		m.value(name, textSize(name), v, false)
+		m.value(name, textSize(name), v, false, false)
 	}
-	for _, d := range c.definitions[m.kind] {
+	for _, d := range definitions {
 		m.composite(d, key, len(path))
 	}
 	at := kindOf{m.namespace, m.kind, len(path) == 1}
@@ -108,15 +113,16 @@ func (c *collection) entity(e *pb.Entity) {
 }
 
 // value counts a property's value; name is the size of its name if that counts
-// with this value.
-func (m *measure) value(property string, name int64, v *pb.Value, unindexed bool) {
+// with this value. In a list, or under a dotted name, which may also be one of
+// an embedded entity, the property may have the same value again.
+func (m *measure) value(property string, name int64, v *pb.Value, unindexed, inList bool) {
 	unindexed = unindexed || v.GetExcludeFromIndexes()
 	if list, ok := v.GetValueType().(*pb.Value_ArrayValue); ok && !isVector(v) {
 		for i, element := range list.ArrayValue.GetValues() {
 			if i > 0 {
 				name = 0
 			}
-			m.value(property, name, element, unindexed)
+			m.value(property, name, element, unindexed, true)
 		}
 		return
 	}
@@ -124,13 +130,16 @@ func (m *measure) value(property string, name int64, v *pb.Value, unindexed bool
 	if embedded, ok := v.GetValueType().(*pb.Value_EntityValue); ok {
 		f.entityBytes = name + entitySize(&pb.Entity{Key: embedded.EntityValue.GetKey()})
 		for sub, v := range embedded.EntityValue.GetProperties() {
-			m.value(property+"."+sub, textSize(sub), v, unindexed)
+			m.value(property+"."+sub, textSize(sub), v, unindexed, inList)
 		}
 	} else {
 		size := valueSize(v)
 		f.entityBytes = name + size
-		if !unindexed && m.first(property, v) {
-			m.indexed[property] = append(m.indexed[property], size)
+		again := inList || strings.Contains(property, ".")
+		if !unindexed && (!again || m.first(property, v)) {
+			if m.indexed != nil {
+				m.indexed[property] = append(m.indexed[property], size)
+			}
 			f.builtinCount = 2 // ascending and descending
 			f.builtinBytes = 2 * (m.entry + textSize(property) + size)
 		}
@@ -149,6 +158,9 @@ func (m *measure) first(property string, v *pb.Value) bool {
 	row, ok := encoding.AppendValue([]byte(encoding.PropertyPrefix("", "", property)), v, m.project)
 	if !ok || m.seen[string(row)] {
 		return false
+	}
+	if m.seen == nil {
+		m.seen = map[string]bool{}
 	}
 	m.seen[string(row)] = true
 	return true
