@@ -5,6 +5,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 )
 
 // parseColumns derives the order of results: first the orders, then what
@@ -44,9 +45,7 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser, all []conjunction) er
 		default:
 			return invalid("unknown order direction %d", o.GetDirection())
 		}
-		if q.kind == "" && (name != keyProperty || desc) {
-			return invalid("kind is required for all orders except __key__ ascending")
-		}
+		q.asked.Orders = append(q.asked.Orders, indexes.Property{Name: name, Desc: desc})
 		if name == keyProperty {
 			q.keyAt, q.keyDesc = len(q.columns), desc
 			continue
@@ -63,17 +62,25 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser, all []conjunction) er
 			q.addColumn(name, desc)
 		}
 	}
+	q.asked.Kind, q.asked.Unequal, q.asked.Distinct, q.asked.Projected = q.kind, slices.Clip(f.inequalities()), distinct, q.projection
 	q.distinct = len(distinct)
 	if q.keyAt < 0 {
 		q.keyAt, q.keyDesc = len(q.columns), desc
+	}
+	for _, name := range q.projection {
+		q.projectedAt = append(q.projectedAt, q.column[name])
 	}
 	return nil
 }
 
 func (q *Query) addColumn(name string, desc bool) {
-	if slices.ContainsFunc(q.columns, func(c column) bool { return c.name == name }) {
+	if _, known := q.column[name]; known {
 		return
 	}
+	if q.column == nil {
+		q.column = map[string]int{}
+	}
+	q.column[name] = len(q.columns)
 	prefix := encoding.PropertyPrefix(q.namespace, q.kind, name)
 	q.columns = append(q.columns, column{name: name, desc: desc, prefix: prefix})
 }
@@ -100,6 +107,7 @@ func sameEverywhere(name string, all []conjunction) bool {
 
 func (q *Query) parseDistinct(m *pb.Query, f *filterParser) ([]string, error) {
 	var names []string
+	seen := map[string]bool{}
 	for _, p := range m.GetDistinctOn() {
 		name := p.GetName()
 		if err := checkName(name); err != nil {
@@ -108,13 +116,14 @@ func (q *Query) parseDistinct(m *pb.Query, f *filterParser) ([]string, error) {
 		switch {
 		case name == keyProperty:
 			return nil, invalid("Group by is not supported for the property: %s", name)
-		case slices.Contains(names, name):
+		case seen[name]:
 			return nil, invalid("Cannot group by a property multiple times.")
 		case f.hasEqual(name):
 			return nil, invalid("Cannot use group by on a property with an equality filter.")
 		case q.kind == "":
 			return nil, invalid("kind is required for projection: %s", name)
 		}
+		seen[name] = true
 		names = append(names, name)
 	}
 	return names, nil

@@ -15,11 +15,18 @@ import (
 // them count before the key; the namespace; the position. Names and namespaces
 // are preceded by their lengths.
 type cursor struct {
-	at  string
-	far bool
+	at    string
+	far   bool
+	start bool // before everything, whatever the order
 }
 
 const cursorVersion = 2
+
+// StartCursor is the cursor of an answer without any result. It comes before
+// everything.
+func StartCursor() []byte { return []byte(startCursor) }
+
+const startCursor = "\n\x00" // as production has it
 
 var errCursor = Invalid("Error parsing protocol message")
 
@@ -86,6 +93,9 @@ func (r *cursorReader) counted() string {
 func (q *Query) parseCursor(b []byte) (*cursor, error) {
 	if len(b) == 0 {
 		return nil, nil
+	}
+	if string(b) == startCursor {
+		return &cursor{start: true}, nil
 	}
 	if len(b) < 2 || b[0] != cursorVersion || b[1] > 1 {
 		return nil, errCursor
@@ -162,6 +172,9 @@ func (q *Query) placeCursor(names, values []string, path string) (string, error)
 
 // passed reports whether a position lies behind the gap in q's order.
 func (q *Query) passed(c *cursor, at string) bool {
+	if c.start {
+		return true
+	}
 	if at == c.at {
 		return c.far == q.keyDesc
 	}

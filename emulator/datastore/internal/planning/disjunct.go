@@ -11,6 +11,7 @@ import (
 
 // disjunct is one conjunction of filters, as bounds on index rows.
 type disjunct struct {
+	terms    conjunction
 	paths    intervals // ancestor and __key__ filters
 	ancestor string    // the path of the ancestor, without end mark; "": none
 	keyed    bool      // there are __key__ filters besides
@@ -40,7 +41,7 @@ type bounds struct{ lo, hi string }
 
 // newDisjunct makes bounds of a conjunction; false says that nothing meets it.
 func (q *Query) newDisjunct(c conjunction) (disjunct, bool) {
-	d := disjunct{paths: everything(), spans: make([]span, len(q.columns))}
+	d := disjunct{terms: c, paths: everything(), spans: make([]span, len(q.columns))}
 	values := map[string]intervals{}
 	for _, t := range c {
 		if t.never {

@@ -23,6 +23,7 @@ const (
 	maxNotIn         = 10  // values of one NOT_IN
 	maxParts         = 100 // filters, orders and ancestor
 	maxInequalities  = 10  // properties with inequalities
+	maxProjected     = 5000
 	maxFilterDepth   = 30
 	maxPropertyName  = 1500
 	maxIndexedLength = 1500

@@ -23,8 +23,8 @@ func (t *term) inequality() bool {
 
 // filterParser reads a query's filters.
 type filterParser struct {
-	q        *Query
-	checkKey KeyCheck
+	q                    *Query
+	checkKey, checkValue KeyCheck
 
 	terms []*term
 	index map[string]int // of a term by what it says
@@ -126,7 +126,6 @@ func (p *filterParser) checkAncestors(sets [][]int) error {
 		}
 		common = own
 	}
-	p.q.ancestor = common >= 0
 	return nil
 }
 
@@ -300,6 +299,13 @@ func (p *filterParser) value(name string, op pb.PropertyFilter_Operator, v *pb.V
 		n = len(x.StringValue)
 	case *pb.Value_BlobValue:
 		n = len(x.BlobValue)
+	case *pb.Value_KeyValue:
+		if p.checkValue == nil {
+			break
+		}
+		if err := p.checkValue(x.KeyValue); err != nil {
+			return "", err
+		}
 	}
 	if n > maxIndexedLength {
 		return "", invalid("The value of property %q is longer than %d bytes.", name, maxIndexedLength)

@@ -473,7 +473,7 @@ func (s *state) delete(t interface{ Fatal(...any) }, k *pb.Key) {
 }
 
 func parse(q *pb.Query) (*planning.Query, error) {
-	return planning.Parse(partition(), q, func(*pb.Key) error { return nil })
+	return planning.Parse(partition(), q, func(*pb.Key) error { return nil }, nil)
 }
 
 // shown is what is to be seen of a hit: its entity and what is projected.
@@ -621,7 +621,7 @@ func sameResults(w *world, v storage.View, m *pb.Query, want []string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if r := q.Run(v, math.MaxInt, math.MaxInt); r.AtLimit != (len(rest) > limit) || r.Skipped != len(want)-len(rest) {
+	if r := q.Run(v, math.MaxInt, math.MaxInt); r.AtLimit != (len(rest) > limit || limit == 0) || r.Skipped != len(want)-len(rest) {
 		w.Fatalf("%v: %d skipped, at limit %v of %d results", part, r.Skipped, r.AtLimit, len(want))
 	}
 	got = nil

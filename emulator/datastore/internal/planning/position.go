@@ -98,21 +98,16 @@ func (q *Query) combinations(d *disjunct, e *storage.Entity, path string, f func
 	add(make([]byte, 0, 128), 0)
 }
 
-// values takes a position apart, as far as the first n columns.
-func (q *Query) values(at string, n int) ([]string, error) {
+// values is the values in a position of the first n columns.
+func (q *Query) values(at string, n int) []string {
 	values := make([]string, n)
 	for i := range n {
-		var err error
 		if i == q.keyAt {
-			if _, at, err = encoding.CutEncodedPath(at); err != nil {
-				return nil, err
-			}
+			at = at[encoding.EncodedPathLen(at):]
 		}
-		if values[i], at, err = encoding.CutEncoded(at, q.flipped(&q.columns[i])); err != nil {
-			return nil, err
-		}
+		values[i], at, _ = encoding.CutEncoded(at, q.flipped(&q.columns[i]))
 	}
-	return values, nil
+	return values
 }
 
 // group is the part of a position that distinct_on compares.

@@ -1,9 +1,8 @@
 package planning
 
 import (
-	"slices"
-
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 )
 
 const keyProperty = "__key__"
@@ -13,9 +12,9 @@ type Query struct {
 	project, namespace, kind string
 
 	disjuncts []disjunct // an entity that meets one of them is a result
-	ancestor  bool       // all of them have the same ancestor
 	columns   []column   // in order of precedence
-	keyAt     int        // how many columns count before the key
+	column    map[string]int
+	keyAt     int // how many columns count before the key
 	keyDesc   bool
 
 	start, end *cursor
@@ -24,9 +23,12 @@ type Query struct {
 
 	keysOnly   bool
 	projection []string // property names, in the order asked for
-	distinct   int      // results differ in the first so many columns; 0: all are shown
 
-	cursorHead []byte // what all its cursors begin with, but for the first two bytes
+	projectedAt []int // the columns of projection
+	distinct    int   // results differ in the first so many columns; 0: all are shown
+
+	asked      indexes.Query // what all disjuncts ask of the indexes
+	cursorHead []byte        // what all its cursors begin with, but for the first two bytes
 }
 
 // column is a property that decides the order, or whose inequality or
@@ -37,17 +39,18 @@ type column struct {
 	prefix string // of its rows
 }
 
-// KeyCheck validates a key of a filter against the request's partition.
+// KeyCheck validates a key in a filter.
 type KeyCheck func(*pb.Key) error
 
 // Parse checks q, which belongs to the given partition, and brings it into
-// normal form. checkKey validates the keys in its filters.
-func Parse(p *pb.PartitionId, q *pb.Query, checkKey KeyCheck) (*Query, error) {
+// normal form. checkKey validates the keys that its filters compare __key__
+// with, checkValue those that they compare properties with; nil accepts all.
+func Parse(p *pb.PartitionId, q *pb.Query, checkKey, checkValue KeyCheck) (*Query, error) {
 	out := &Query{project: p.GetProjectId(), namespace: p.GetNamespaceId(), limit: -1}
 	if err := out.parseShape(q); err != nil {
 		return nil, err
 	}
-	f := filterParser{q: out, checkKey: checkKey, orders: len(q.GetOrder())}
+	f := filterParser{q: out, checkKey: checkKey, checkValue: checkValue, orders: len(q.GetOrder())}
 	all, err := f.parse(q.GetFilter())
 	if err != nil {
 		return nil, err
@@ -63,6 +66,9 @@ func Parse(p *pb.PartitionId, q *pb.Query, checkKey KeyCheck) (*Query, error) {
 	out.cursorHead = out.newCursorHead()
 	if out.start, err = out.parseCursor(q.GetStartCursor()); err != nil {
 		return nil, err
+	}
+	if out.start != nil && out.start.start {
+		out.start = nil
 	}
 	out.end, err = out.parseCursor(q.GetEndCursor())
 	return out, err
@@ -91,22 +97,32 @@ func (q *Query) parseShape(m *pb.Query) error {
 		}
 		q.limit = int(l.GetValue())
 	}
+	if len(m.GetProjection()) > maxProjected || len(m.GetDistinctOn()) > maxProjected {
+		return invalid("a query projects, and groups by, at most %d properties", maxProjected)
+	}
+	projected := map[string]bool{}
 	for _, p := range m.GetProjection() {
 		name := p.GetProperty().GetName()
 		if err := checkName(name); err != nil {
 			return err
 		}
-		switch {
-		case name == keyProperty:
-		case slices.Contains(q.projection, name):
-			return invalid("Cannot project a property multiple times.")
-		default:
-			q.projection = append(q.projection, name)
+		if name == keyProperty {
+			continue
 		}
+		if projected[name] {
+			return invalid("Cannot project a property multiple times.")
+		}
+		projected[name] = true
+		q.projection = append(q.projection, name)
 	}
 	q.keysOnly = len(m.GetProjection()) > 0 && len(q.projection) == 0
 	if len(q.projection) > 0 && q.kind == "" {
 		return invalid("kind is required for projection: %s", q.projection[0])
+	}
+	for _, o := range m.GetOrder() {
+		if q.kind == "" && (o.GetProperty().GetName() != keyProperty || o.GetDirection() == pb.PropertyOrder_DESCENDING) {
+			return invalid("kind is required for all orders except __key__ ascending")
+		}
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package planning
 
 import (
 	"math"
-	"slices"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 )
@@ -36,6 +35,9 @@ func (q *Query) Run(view storage.View, maxHits, maxBytes int) Result {
 	r := runner{q: q, maxHits: maxHits, maxBytes: maxBytes}
 	streams := q.open(view, q.keep(maxHits))
 	q.each(streams, r.take)
+	if q.limit == 0 && !r.Full && !r.AtCursor {
+		r.AtLimit = true // whatever there is
+	}
 	r.Scan = q.scanned(streams)
 	return r.Result
 }
@@ -147,6 +149,10 @@ func (r *runner) take(h Hit) bool {
 	return true
 }
 
+// Contradictory reports whether q's filters exclude each other, so that nothing
+// is looked at.
+func (q *Query) Contradictory() bool { return len(q.disjuncts) == 0 }
+
 // SkippedCursor is the cursor after the last result that the offset consumed;
 // nil when there was none.
 func (q *Query) SkippedCursor(r *Result) []byte {
@@ -159,10 +165,20 @@ func (q *Query) SkippedCursor(r *Result) []byte {
 // Value is the value of a column's property in a hit, in index form: of what is
 // projected or ordered by.
 func (q *Query) Value(h Hit, property string) string {
-	i := slices.IndexFunc(q.columns, func(c column) bool { return c.name == property })
-	values, err := q.values(h.at, i+1)
-	if err != nil || i < 0 {
+	i, ok := q.column[property]
+	if !ok {
 		return ""
 	}
-	return values[i]
+	return q.values(h.at, i+1)[i]
+}
+
+// Projected is the values of the projected properties in a hit, in index form
+// and the order of Projection.
+func (q *Query) Projected(h Hit) []string {
+	values := q.values(h.at, len(q.columns))
+	projected := make([]string, len(q.projection))
+	for i, column := range q.projectedAt {
+		projected[i] = values[column]
+	}
+	return projected
 }

@@ -9,6 +9,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
@@ -44,6 +45,12 @@ func (p partition) toStatus(err error) error {
 	}
 	if e, ok := errors.AsType[*storage.TooOldError](err); ok {
 		return status.Error(codes.FailedPrecondition, e.Error())
+	}
+	if e, ok := errors.AsType[*indexes.MissingError](err); ok {
+		return status.Error(codes.FailedPrecondition, e.Error())
+	}
+	if e, ok := errors.AsType[*storage.TooManyEntriesError](err); ok {
+		return status.Error(codes.InvalidArgument, e.Error())
 	}
 	if e, ok := errors.AsType[*transactions.ContentionError](err); ok {
 		return status.Error(codes.Aborted, e.Error()+p.entityGroup(e.EntityRow))

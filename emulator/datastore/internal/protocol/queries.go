@@ -46,11 +46,15 @@ func (d database) parseQuery(req queryRequest, asked *pb.Query) (*query, error) 
 	if q.over, err = d.overlay(id, asked, inTransaction(req.GetReadOptions())); err != nil {
 		return nil, err
 	}
-	planned := asked
-	if q.nearest, planned, err = parseNearest(asked); err != nil {
+	nearest, planned, err := parseNearest(asked)
+	if err != nil {
 		return nil, err
 	}
-	q.Query, err = planning.Parse(id, planned, d.readKey)
+	q.nearest = nearest
+	q.Query, err = planning.Parse(id, planned, d.readKey, d.keyValue)
+	if err == nil && d.indexes != nil && q.over == nil {
+		err = q.Demand(d.indexes)
+	}
 	return q, d.toStatus(err)
 }
 

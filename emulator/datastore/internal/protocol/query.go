@@ -30,8 +30,8 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 	if err != nil {
 		return nil, err
 	}
-	if mask != nil && q.ResultType() != pb.EntityResult_FULL {
-		return nil, invalid("A property mask cannot be combined with a projection.")
+	if mask != nil && q.ResultType() == pb.EntityResult_PROJECTION {
+		return nil, invalid("property masks are not allowed on projection queries")
 	}
 
 	var result found
@@ -61,6 +61,9 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		return nil, d.toStatus(err)
 	}
 	resp.Batch.SnapshotVersion, resp.Batch.ReadTime = result.version, r.timestamp()
+	if q.Contradictory() {
+		resp.Batch.SnapshotVersion = 1 // recorded: the version of nothing
+	}
 	if options != nil && resp.Batch.GetMoreResults() != pb.QueryResultBatch_NOT_FINISHED {
 		resp.ExplainMetrics = explain(result.Indexes, q.execution(&result, time.Since(began)))
 	}
@@ -77,6 +80,12 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 	}
 	if result.Skipped > 0 {
 		batch.EndCursor = batch.SkippedCursor
+	}
+	if len(batch.EndCursor) == 0 {
+		batch.EndCursor = planning.StartCursor()
+	}
+	if q.Contradictory() {
+		batch.EntityResultType = pb.EntityResult_FULL // recorded: nobody looks what was asked for
 	}
 	size := 0
 	for _, h := range result.Hits {
@@ -140,8 +149,9 @@ func projectionOf(q *planning.Query, h planning.Hit) ([]byte, error) {
 		return nil, err
 	}
 	body := append(make([]byte, 0, len(key)+64), key...)
-	for _, name := range q.Projection() {
-		v, _, err := encoding.CutValue(q.Value(h, name))
+	values := q.Projected(h)
+	for i, name := range q.Projection() {
+		v, _, err := encoding.CutValue(values[i])
 		if err != nil {
 			return nil, err
 		}
