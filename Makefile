@@ -44,6 +44,16 @@ demo: ## One message to 1,000 recipients, and the books.
 bench: ## All benchmarks, side by side with what they are compared to.
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+SEED ?= 1
+COUNT ?= 5000
+.PHONY: diff-datastore
+diff-datastore: ## COUNT (5000) random operations from SEED (1) sent to our Datastore emulator and to Google's two; answers compared.
+	$(GO) run ./emulator/datastore/difftest -seed $(SEED) -count $(COUNT) $(DIFFFLAGS)
+
+.PHONY: test-clients
+test-clients: ## Clients in other languages (Node, from npm) against the emulators.
+	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -run 'TestNode' -v ./emulator/datastore
+
 .PHONY: bench-datastore
 bench-datastore: ## The Datastore emulator beside Google's two, in one run (20 minutes; BENCHFLAGS=-million adds a million entities).
 	cd bench && $(GO) run ./datastore $(BENCHFLAGS)
