@@ -107,11 +107,26 @@ func TestRefusedCommits(t *testing.T) {
 		{"no value", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{})}, 0, `The value "p" does not contain a value.`},
 		{"nested too deep", []*pb.Mutation{upsert(key("A", "n"), "p", nested(21))}, 0, "At most 20 nested entity values are supported."},
 		{"latitude", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_GeoPointValue{GeoPointValue: &latlng.LatLng{Latitude: 91}}})}, 0, "Geo point latitude outside permitted range -90.0 to 90.0."},
-		{"latitude NaN", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_GeoPointValue{GeoPointValue: &latlng.LatLng{Latitude: math.NaN()}}})}, 0, "Geo point latitude outside permitted range -90.0 to 90.0."},
+		{"latitude NaN", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_GeoPointValue{GeoPointValue: &latlng.LatLng{Latitude: math.NaN()}}})}, 0, "Geo point latitude is not a number."},
 		{"year 0", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: &pb.Value_TimestampValue{TimestampValue: &timestamppb.Timestamp{Seconds: -62135596801}}})}, 0, "Timestamp seconds exceeds limit for field"},
 		{"projected value", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: integer(1).ValueType, Meaning: 18})}, 0, "Projection property cannot be used."},
 		{"too large", []*pb.Mutation{upsert(key("A", "n"), "p", array(unindexed(1_000_000), unindexed(100_000)))}, 0, "maximum entity size is 1048576 bytes"},
 		{"other project", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{ProjectId: "other"}, Path: key("A", "n").Path})}, 0, "mismatched databases within request: <unknown!>~other vs. <unknown!>~proj"},
+		{"reserved namespace", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{NamespaceId: "__n__"}, Path: key("A", "n").Path})}, 0, `The namespace id "__n__" is reserved.`},
+		{"bad database", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{DatabaseId: "(default)"}, Path: key("A", "n").Path})}, 0, `Illegal string "(default)" in database id.`},
+		{"bad project", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{ProjectId: "a b"}, Path: key("A", "n").Path})}, 0, `"a b" is an invalid project id.`},
+		{"other database", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{DatabaseId: "other"}, Path: key("A", "n").Path})}, 0, "mismatched databases within request: <unknown!>~proj vs. <unknown!>~#other"},
+		{"unknown meaning", []*pb.Mutation{upsert(key("A", "n"), "p", meaning(integer(1), 99))}, 0, "Unknown value meaning 99."},
+		{"unexpected meaning", []*pb.Mutation{upsert(key("A", "n"), "p", meaning(integer(1), 14))}, 0, "Unexpected value meaning 14."},
+		{"meaning of another type", []*pb.Mutation{upsert(key("A", "n"), "p", meaning(integer(1), 15))}, 0, `Value "p" has a meaning 15 which does not match string_value field.`},
+		{"indexed text", []*pb.Mutation{upsert(key("A", "n"), "p", meaning(text("x"), 15))}, 0, "Indexed value has meaning 15."},
+		{"update of a missing entity, with a base", []*pb.Mutation{based(update(key("A", "nope")), 1)}, codes.NotFound,
+			"no entity to update: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"nope\"\n  }\n>\n"},
+		{"update of a missing entity, with a base that must be met", []*pb.Mutation{with(based(update(key("A", "nope")), 1), func(m *pb.Mutation) {
+			m.ConflictResolutionStrategy = pb.Mutation_FAIL
+		})}, codes.FailedPrecondition, "the stored version (0) does not match the required base version (1)"},
+		{"control characters", []*pb.Mutation{update(key("A", "a\x00\n\"\\ö"))}, codes.NotFound,
+			"no entity to update: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"a\\000\\n\\\"\\\\ö\"\n  }\n>\n"},
 		{"bad namespace", []*pb.Mutation{insert(&pb.Key{PartitionId: &pb.PartitionId{NamespaceId: "bad ns!"}, Path: key("A", "n").Path})}, 0, `Illegal string "bad ns!" in namespace id.`},
 		{"property mask", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
 			m.PropertyMask = &pb.PropertyMask{Paths: []string{"n", "__x__"}}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -69,7 +70,8 @@ func seen(t *testing.T, a api, o *pb.ReadOptions) (s string, tx []byte) {
 func TestReadTime(t *testing.T) {
 	for _, mode := range []string{"pessimistic", "optimistic"} {
 		t.Run(mode, func(t *testing.T) {
-			isolated(t, &datastore.Options{Concurrency: mode}, func(t *testing.T, a api, _ *env) {
+			synctest.Test(t, func(t *testing.T) {
+				a := api{start(t, &datastore.Options{Concurrency: mode}).raw(), t}
 				type view struct {
 					time time.Time
 					says string
@@ -113,7 +115,8 @@ func TestReadTime(t *testing.T) {
 // TestReadsNameTheirTime: whatever is committed between a read and the end of
 // its microsecond, reading at the time it named shows the same.
 func TestReadsNameTheirTime(t *testing.T) {
-	isolated(t, nil, func(t *testing.T, a api, _ *env) { // time stands still here
+	synctest.Test(t, func(t *testing.T) { // time stands still here
+		a := api{start(t, nil).raw(), t}
 		a.mustCommit(nil, put("P", "a", 1))
 		first, _ := seen(t, a, nil)
 		resp, err := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("P", "a")}})
@@ -128,7 +131,8 @@ func TestReadsNameTheirTime(t *testing.T) {
 }
 
 func TestRefusedReadTimes(t *testing.T) {
-	isolated(t, nil, func(t *testing.T, a api, _ *env) {
+	synctest.Test(t, func(t *testing.T) {
+		a := api{start(t, nil).raw(), t}
 		a.mustCommit(nil, put("P", "a", 1))
 		time.Sleep(2 * time.Hour)
 		for _, c := range []struct {

@@ -84,7 +84,7 @@ func TestErrorsQuoteLittle(t *testing.T) {
 	if names := strings.Repeat("p", 100); commit(names, names, in(&pb.PartitionId{ProjectId: names, DatabaseId: "d"})) == nil {
 		t.Error("mismatched databases accepted")
 	} else if got, want := status.Convert(commit(names, names, in(&pb.PartitionId{ProjectId: names, DatabaseId: "d"}))).Message(),
-		"mismatched databases within request: <unknown!>~"+names+"~d vs. <unknown!>~"+names+"~"+names; got != want {
+		"mismatched databases within request: <unknown!>~"+names+"#"+names+" vs. <unknown!>~"+names+"#d"; got != want {
 		t.Errorf("got %q; want %q", got, want)
 	}
 }

@@ -49,6 +49,11 @@ func excluded(v *pb.Value) *pb.Value {
 	return v
 }
 
+func meaning(v *pb.Value, m int32) *pb.Value {
+	v.Meaning = m
+	return v
+}
+
 func based(m *pb.Mutation, version int64) *pb.Mutation {
 	m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: version}
 	return m

@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"encoding/base64"
-	"math"
 	"regexp"
 	"strings"
 	"unicode/utf8"
@@ -12,19 +11,12 @@ import (
 )
 
 const (
-	maxPath        = 100
-	maxName        = 1500 // bytes of a kind, name or property name
-	maxIndexed     = 1500 // bytes of an indexed string or blob
-	maxNesting     = 20
-	maxKey         = 6 << 10 // bytes of a key's wire form
-	maxLookup      = 1000    // keys of one lookup
-	minTime        = -62135596800
-	maxTime        = 253402300799
-	meaningIndexed = 18 // a value that came out of an index
+	maxPath = 100
+	maxName = 1500    // bytes of a kind, name or property name
+	maxKey  = 6 << 10 // bytes of a key's wire form
 )
 
 // dimension is what project, database and namespace identifiers are made of.
-// Production allows a domain prefix in project identifiers as well.
 func validDimension(s string) bool {
 	if len(s) > maxPartition {
 		return false
@@ -39,6 +31,9 @@ func validDimension(s string) bool {
 	return true
 }
 
+// validProject allows a domain as a prefix as well, as production does.
+func validProject(s string) bool { return validDimension(strings.ReplaceAll(s, ":", "-")) }
+
 const maxPartition = 100
 
 var reserved = regexp.MustCompile(`^__.*__$`)
@@ -50,7 +45,7 @@ func (p partition) check() error {
 	switch {
 	case p.project == "":
 		return invalid("The app id is the empty string.")
-	case len(p.project) > maxPartition || !validDimension(strings.ReplaceAll(p.project, ":", "-")):
+	case !validProject(p.project):
 		return invalid("Illegal string %q in app id.", p.project)
 	case p.database == "(default)":
 		return invalid("%q is an invalid database id.", p.database)
@@ -65,21 +60,27 @@ func (p partition) adopt(id *pb.PartitionId) (*pb.PartitionId, error) {
 	if id == nil {
 		id = &pb.PartitionId{}
 	}
-	if id.ProjectId == "" {
-		id.ProjectId = p.project
-	}
-	if id.DatabaseId == "" {
-		id.DatabaseId = p.database
+	database := id.DatabaseId
+	if database == "" && id.ProjectId == "" {
+		database = p.database // a partition that names the project names its default database
 	}
 	switch {
-	case id.DatabaseId == "(default)":
-		return nil, invalid("%q is an invalid database id.", id.DatabaseId)
-	case id.ProjectId != p.project || id.DatabaseId != p.database:
+	case id.ProjectId != "" && !validProject(id.ProjectId):
+		return nil, invalid("%q is an invalid project id.", texts.Quote(id.ProjectId))
+	case !validDimension(id.DatabaseId):
+		return nil, invalid("Illegal string %q in database id.", texts.Quote(id.DatabaseId))
+	case !validDimension(id.NamespaceId):
+		return nil, invalid("Illegal string %q in namespace id.", texts.Quote(id.NamespaceId))
+	case isReserved(id.NamespaceId):
+		return nil, invalid("The namespace id %q is reserved.", id.NamespaceId)
+	case id.ProjectId != "" && id.ProjectId != p.project:
 		return nil, invalid("mismatched databases within request: %s vs. %s",
 			databaseName(id.ProjectId, id.DatabaseId), databaseName(p.project, p.database))
-	case !validDimension(id.NamespaceId):
-		return nil, invalid("Illegal string %q in namespace id.", id.NamespaceId)
+	case database != p.database:
+		return nil, invalid("mismatched databases within request: %s vs. %s",
+			databaseName(p.project, p.database), databaseName(id.ProjectId, id.DatabaseId))
 	}
+	id.ProjectId, id.DatabaseId = p.project, p.database
 	return id, nil
 }
 
@@ -87,7 +88,7 @@ func databaseName(project, database string) string {
 	if database == "" {
 		return "<unknown!>~" + project
 	}
-	return "<unknown!>~" + project + "~" + database
+	return "<unknown!>~" + project + "#" + database
 }
 
 // key checks k, fills in its partition and says whether it is complete. Every
@@ -224,135 +225,6 @@ func checkName(what, name string) error {
 	}
 	return nil
 }
-
-// properties checks the properties of an entity and brings their values into
-// the form in which they are stored: times in whole microseconds.
-func (p partition) properties(props map[string]*pb.Value, depth int, unindexed bool) error {
-	if depth > maxNesting {
-		return invalid("At most %d nested entity values are supported.", maxNesting)
-	}
-	for name, v := range props {
-		if err := checkName("The property.name", name); err != nil {
-			return err
-		}
-		if err := p.value(name, v, depth, unindexed, false); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray bool) error {
-	unindexed = unindexed || v.GetExcludeFromIndexes()
-	if v.GetMeaning() == meaningIndexed {
-		return invalid("Projection property cannot be used.")
-	}
-	switch t := v.GetValueType().(type) {
-	case nil:
-		return invalid("The value %q does not contain a value.", name)
-	case *pb.Value_StringValue:
-		if err := checkLength(name, len(t.StringValue), unindexed); err != nil {
-			return err
-		}
-	case *pb.Value_BlobValue:
-		if err := checkLength(name, len(t.BlobValue), unindexed); err != nil {
-			return err
-		}
-	case *pb.Value_TimestampValue:
-		ts := t.TimestampValue
-		if ts.GetSeconds() < minTime || ts.GetSeconds() > maxTime {
-			return invalid("Timestamp seconds exceeds limit for field")
-		}
-		if ts.GetNanos() < 0 || ts.GetNanos() > 999_999_999 {
-			return invalid("Timestamp nanos exceeds limit for field")
-		}
-		if ts != nil {
-			ts.Nanos -= ts.Nanos % 1000
-		}
-	case *pb.Value_GeoPointValue:
-		lat, lng := t.GeoPointValue.GetLatitude(), t.GeoPointValue.GetLongitude()
-		if !(math.Abs(lat) <= 90) {
-			return invalid("Geo point latitude outside permitted range -90.0 to 90.0.")
-		}
-		if !(math.Abs(lng) <= 180) {
-			return invalid("Geo point longitude outside permitted range -180.0 to 180.0.")
-		}
-	case *pb.Value_KeyValue:
-		if err := p.keyValue(t.KeyValue); err != nil {
-			return err
-		}
-	case *pb.Value_EntityValue:
-		if k := t.EntityValue.GetKey(); k != nil {
-			if _, err := p.foreignKey(k); err != nil {
-				return err
-			}
-		}
-		return p.properties(t.EntityValue.GetProperties(), depth+1, unindexed)
-	case *pb.Value_ArrayValue:
-		switch {
-		case inArray:
-			return invalid("list_value cannot contain a Value containing another list_value.")
-		case v.GetMeaning() == meaningVector:
-			return checkVector(v)
-		case v.GetMeaning() != 0:
-			return invalid("A Value containing a list_value cannot specify a meaning.")
-		case v.GetExcludeFromIndexes():
-			return invalid("Exclude from indexes cannot be set on a list value")
-		}
-		for _, elem := range t.ArrayValue.GetValues() {
-			if err := p.value(name, elem, depth, unindexed, true); err != nil {
-				return err
-			}
-		}
-		return nil
-	}
-	if v.GetMeaning() == meaningVector {
-		return invalid("Value %q has a meaning %d which does not match vector field.", texts.Quote(name), meaningVector)
-	}
-	return nil
-}
-
-const meaningVector = 31
-
-// checkVector checks an array that is a vector: its elements have nothing but
-// their numbers, so what else they carry is dropped.
-func checkVector(v *pb.Value) error {
-	values := v.GetArrayValue().GetValues()
-	switch {
-	case !v.GetExcludeFromIndexes():
-		return invalid("Vector's must be excluded from indexes.")
-	case len(values) == 0:
-		return invalid("Cannot have a zero length vector.")
-	case len(values) > maxDimensions:
-		return invalid("Vectors must be at most %d dimensions.", maxDimensions)
-	}
-	for _, elem := range values {
-		d, ok := elem.GetValueType().(*pb.Value_DoubleValue)
-		switch {
-		case !ok:
-			return invalid("Vector must only contain values of type 'double'.")
-		case math.IsNaN(d.DoubleValue):
-			return invalid("Vector cannot contain NaN values.")
-		}
-		elem.Meaning, elem.ExcludeFromIndexes = 0, false
-	}
-	return nil
-}
-
-func checkLength(name string, n int, unindexed bool) error {
-	limit := maxIndexed
-	if unindexed {
-		limit = storedLimit
-	}
-	if n > limit {
-		return invalid("The value of property %q is longer than %d bytes.", name, limit)
-	}
-	return nil
-}
-
-// storedLimit is what production documents for unindexed values; the proto
-// says 1,000,000, which both of Google's emulators exceed.
-const storedLimit = 1_048_487
 
 // keyValue checks a key that is a property's value: it must be complete.
 func (p partition) keyValue(k *pb.Key) error {

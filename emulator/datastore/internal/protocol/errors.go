@@ -80,15 +80,15 @@ func (p partition) reference(entityRow string) string {
 		return ""
 	}
 	var b strings.Builder
-	fmt.Fprintf(&b, "app: %q\n", p.project)
+	fmt.Fprintf(&b, "app: %s\n", escaped(p.project))
 	if namespace != "" {
-		fmt.Fprintf(&b, "name_space: %q\n", namespace)
+		fmt.Fprintf(&b, "name_space: %s\n", escaped(namespace))
 	}
 	b.WriteString("path <\n")
 	for _, e := range path {
-		fmt.Fprintf(&b, "  Element {\n    type: %q\n", texts.Quote(e.GetKind()))
+		fmt.Fprintf(&b, "  Element {\n    type: %s\n", escaped(e.GetKind()))
 		if name := e.GetName(); name != "" {
-			fmt.Fprintf(&b, "    name: %q\n", texts.Quote(name))
+			fmt.Fprintf(&b, "    name: %s\n", escaped(name))
 		} else {
 			fmt.Fprintf(&b, "    id: %s\n", numberText(e.GetId()))
 		}
@@ -96,6 +96,31 @@ func (p partition) reference(entityRow string) string {
 	}
 	b.WriteString(">\n")
 	return texts.Bound(b.String())
+}
+
+// escaped renders a string as that text format does, but for letters beyond
+// ASCII, which stay readable.
+func escaped(s string) string {
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, c := range []byte(texts.Quote(s)) {
+		switch {
+		case c == '\n':
+			b.WriteString(`\n`)
+		case c == '\r':
+			b.WriteString(`\r`)
+		case c == '\t':
+			b.WriteString(`\t`)
+		case c == '"' || c == '\\':
+			b.Write([]byte{'\\', c})
+		case c < ' ' || c == 0x7f:
+			fmt.Fprintf(&b, `\%03o`, c)
+		default:
+			b.WriteByte(c)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
 }
 
 // numberText renders a number as that text format does: large ones in

@@ -4,6 +4,8 @@ import (
 	"context"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // AllocateIds implements the RPC.
@@ -35,6 +37,9 @@ func (s *Service) ReserveIds(ctx context.Context, req *pb.ReserveIdsRequest) (*p
 	d, err := s.open(req.GetProjectId(), req.GetDatabaseId())
 	if err != nil {
 		return nil, err
+	}
+	if len(req.GetKeys()) == 0 {
+		return nil, status.Error(codes.FailedPrecondition, "List of Ids to reserve cannot be empty.")
 	}
 	var ids []int64
 	for _, k := range req.GetKeys() {

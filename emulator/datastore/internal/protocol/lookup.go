@@ -20,6 +20,9 @@ const maxAnswer = 4<<20 - answerMargin
 // answerMargin is for what isn't counted: a transaction, times, counts.
 const answerMargin = 1 << 10
 
+// maxLookup bounds the keys of one lookup.
+const maxLookup = 1000
+
 // resultSlack is more than a result takes beside its entity or its key: tags,
 // lengths, a version.
 const resultSlack = 32

@@ -72,6 +72,9 @@ func (d database) past(t *timestamppb.Timestamp) (storage.View, error) {
 	if err != nil {
 		return storage.View{}, err
 	}
+	if micros == 0 {
+		return storage.View{}, invalid("Only timestamps past epoch are supported.")
+	}
 	if micros > d.ReadTime() {
 		return storage.View{}, invalid("The requested 'read_time' cannot be in the future.")
 	}
@@ -85,7 +88,7 @@ func microseconds(t *timestamppb.Timestamp) (int64, error) {
 		return 0, invalid("invalid timestamp: %v", t.CheckValid())
 	case t.GetNanos()%1000 != 0:
 		return 0, invalid("timestamp cannot have more than microseconds precision")
-	case t.AsTime().UnixMicro() <= 0:
+	case t.AsTime().UnixMicro() < 0:
 		return 0, invalid("Only timestamps past epoch are supported.")
 	}
 	return t.AsTime().UnixMicro(), nil

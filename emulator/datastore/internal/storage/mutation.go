@@ -140,7 +140,8 @@ func (b Base) met(stored *Entity, gone int64) bool {
 // (nil: none, deleted at the version gone if ever): that is what bases are
 // about. current is what earlier mutations of the commit have made of it.
 func (m *Mutation) decide(stored *Entity, gone int64, current *Entity, version int64) (Result, error) {
-	if !m.Base.met(stored, gone) {
+	absent := m.Op == Update && stored == nil && m.Base.Kind != NoBase // whatever the base says
+	if !m.Base.met(stored, gone) && !absent || absent && m.Base.Fail {
 		r := Result{Version: gone, Conflict: true}
 		if stored != nil {
 			r.Version, r.Created = stored.Version, stored.Created

@@ -55,16 +55,18 @@ func (t *tables) snapshot() tables {
 
 // put replaces the rows of the entity with the given entity row by those of
 // another version of it, nil being none. It returns the version that was there,
-// and how many index entries changed as Datastore counts them: the entity, and
-// two for each property row, one for either direction, and each composite row.
+// and how many index entries changed as Datastore counts them: the entity when it
+// comes or goes, two for each property row, one for either direction, and each composite row.
 func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
 	var rows, old []string
 	var was Row
 	if after != nil {
 		rows = after.rows
 		was, _ = t.tree.Set(Row{Key: rows[0], Entity: after}) // not key, which has memory of its own
-		updates++
-	} else if was, _ = t.tree.Delete(Row{Key: key}); was.Entity != nil {
+	} else {
+		was, _ = t.tree.Delete(Row{Key: key})
+	}
+	if (was.Entity == nil) != (after == nil) {
 		updates++
 	}
 	// The entity row and the kind row follow from the key alone; the property
