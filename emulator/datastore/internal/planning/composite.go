@@ -28,7 +28,7 @@ func (q *Query) byComposite(view storage.View, d *disjunct) (plan, bool) {
 	}
 	p.rest = q.rest(d, column)
 	p.exact = p.paths && len(p.rest) == 0
-	p.join = q.join(view, c.prefixes, within)
+	p.join = q.join(view, c.sources, within)
 	return p, true
 }
 
@@ -89,7 +89,7 @@ func (p *plan) within(q *Query, suffix string) bool {
 
 // cover is a choice of composite indexes for a disjunct.
 type cover struct {
-	prefixes []string // of their rows, equalities included
+	sources  []source // their rows, equalities included
 	picked   int
 	open     []equality // those that no index has yet
 	ancestor bool       // no index has the ancestor yet
@@ -117,7 +117,7 @@ func (q *Query) cover(view storage.View, d *disjunct) cover {
 		if best < 0 {
 			break
 		}
-		c.take(q, d, &fit[best].Form)
+		c.take(q, d, fit[best])
 	}
 	return c
 }
@@ -148,7 +148,8 @@ func (c *cover) gain(form *encoding.Composite, equalities int) (n int) {
 
 // take picks the index: for each of its properties an open equality, or else one
 // that another index has as well.
-func (c *cover) take(q *Query, d *disjunct, form *encoding.Composite) {
+func (c *cover) take(q *Query, d *disjunct, index *storage.Composite) {
+	form := &index.Form
 	prefix := form.AppendPrefix(make([]byte, 0, 64), q.namespace)
 	if form.Ancestor {
 		prefix = append(append(prefix, d.ancestor...), 0, 0)
@@ -165,7 +166,7 @@ func (c *cover) take(q *Query, d *disjunct, form *encoding.Composite) {
 		}
 		prefix = form.AppendValue(prefix, i, e.value)
 	}
-	c.prefixes = append(c.prefixes, string(prefix))
+	c.sources = append(c.sources, source{prefix: string(prefix), composite: index})
 	c.picked++
 }
 

@@ -46,11 +46,11 @@ func (q *Query) byKey(view storage.View, d *disjunct) (plan, bool) {
 		}
 	}
 	p := plan{d: d, sorted: true, exact: true, paths: true, equal: true}
-	if c := q.cover(view, d); len(c.prefixes) > 0 {
+	if c := q.cover(view, d); len(c.sources) > 0 {
 		for _, e := range c.open {
-			c.prefixes = append(c.prefixes, e.prefix)
+			c.sources = append(c.sources, source{prefix: e.prefix, property: e.name})
 		}
-		p.join = q.join(view, c.prefixes, d.paths)
+		p.join = q.join(view, c.sources, d.paths)
 	} else {
 		p.join = q.candidates(view, d)
 	}
@@ -61,18 +61,18 @@ func (q *Query) byKey(view storage.View, d *disjunct) (plan, bool) {
 // for its inequalities on properties: those of the equalities joined, or those
 // of the kind or of the namespace.
 func (q *Query) candidates(view storage.View, d *disjunct) *join {
-	var prefixes []string
+	var sources []source
 	switch {
 	case q.kind == "":
-		prefixes = []string{encoding.EntityPrefix(q.namespace)}
+		sources = []source{{prefix: encoding.EntityPrefix(q.namespace)}}
 	case len(d.equal) == 0:
-		prefixes = []string{encoding.KindPrefix(q.namespace, q.kind)}
+		sources = []source{{prefix: encoding.KindPrefix(q.namespace, q.kind)}}
 	default:
 		for _, e := range d.equal {
-			prefixes = append(prefixes, e.prefix)
+			sources = append(sources, source{prefix: e.prefix, property: e.name})
 		}
 	}
-	return q.join(view, prefixes, d.paths)
+	return q.join(view, sources, d.paths)
 }
 
 // singleColumn is the only column that isn't constant, if its property's rows
@@ -96,7 +96,7 @@ func (q *Query) byColumn(view storage.View, d *disjunct, column int) plan {
 	free := len(d.equal) == 0 && d.paths.free()
 	return plan{
 		d:      d,
-		join:   q.join(view, []string{q.columns[column].prefix}, d.spans[column].values),
+		join:   q.join(view, []source{{prefix: q.columns[column].prefix, property: q.columns[column].name}}, d.spans[column].values),
 		sorted: true,
 		exact:  free,
 		paths:  d.paths.free(),
@@ -133,15 +133,15 @@ func (q *Query) search(view storage.View, d *disjunct, column int, inOrder bool)
 // sortCost is what collecting and sorting a row costs, in rows gone through.
 const sortCost = 3
 
-// join is the join of the rows with the prefixes, between the bounds on what
-// follows them and behind the start cursor. The rarest rows lead.
-func (q *Query) join(view storage.View, prefixes []string, within intervals) *join {
+// join is the join of the sources' rows, between the bounds on what follows the
+// prefixes. The rarest rows lead.
+func (q *Query) join(view storage.View, sources []source, within intervals) *join {
 	j := &join{desc: q.keyDesc}
 	for _, i := range within {
 		j.ranges = append(j.ranges, bounds{i.lo.String(), i.hi.String()})
 	}
-	for _, prefix := range prefixes {
-		s := &scan{prefix: prefix, desc: j.desc, walk: view.Walk(prefix)}
+	for _, from := range sources {
+		s := &scan{source: from, desc: j.desc, walk: view.Walk(from.prefix)}
 		if s.walk == nil {
 			return &join{done: true}
 		}

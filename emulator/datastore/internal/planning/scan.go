@@ -6,11 +6,18 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 )
 
+// source is the rows of an index that begin with a prefix.
+type source struct {
+	prefix    string
+	property  string             // of a property's index; "" is the kind's or the namespace's
+	composite *storage.Composite // nil: no composite index
+}
+
 // scan moves over the rows that begin with a prefix, in one direction.
 type scan struct {
-	prefix string
-	desc   bool
-	walk   *storage.Walk
+	source
+	desc bool
+	walk *storage.Walk
 
 	row     storage.Row
 	suffix  string // what follows the prefix in the row where the scan stands
