@@ -27,8 +27,7 @@ func AppendPathPrefix(dst []byte, k *pb.Key) []byte {
 		dst = appendText(dst, e.GetKind())
 		switch id := e.GetIdType().(type) {
 		case *pb.Key_PathElement_Id:
-			dst = append(dst, tagID)
-			dst = binary.BigEndian.AppendUint64(dst, uint64(id.Id)^1<<63)
+			dst = appendID(dst, id.Id)
 		case *pb.Key_PathElement_Name:
 			dst = append(dst, tagName)
 			dst = appendText(dst, id.Name)
@@ -37,6 +36,10 @@ func AppendPathPrefix(dst []byte, k *pb.Key) []byte {
 		}
 	}
 	return dst
+}
+
+func appendID(dst []byte, id int64) []byte {
+	return binary.BigEndian.AppendUint64(append(dst, tagID), uint64(id)^1<<63)
 }
 
 // CutPath decodes a path and returns what follows it.

@@ -98,23 +98,26 @@ type collector struct {
 
 // newCollector starts with the entity row and the kind row.
 func newCollector(k *pb.Key, properties int) *collector {
-	namespace := k.GetPartitionId().GetNamespaceId()
-	kind := k.GetPath()[len(k.GetPath())-1].GetKind()
+	c := &collector{
+		project: k.GetPartitionId().GetProjectId(),
+		buf:     make([]byte, 0, 128+64*properties),
+		path:    AppendPath(make([]byte, 0, 96), k),
+		prefix:  make([]byte, 0, 64),
+		ends:    make([]int, 0, 2+properties),
+	}
+	c.begin(k.GetPartitionId().GetNamespaceId(), k.GetPath()[len(k.GetPath())-1].GetKind())
+	return c
+}
 
-	c := &collector{project: k.GetPartitionId().GetProjectId()}
-	c.buf = make([]byte, 0, 128+64*properties)
-	c.path = AppendPath(make([]byte, 0, 96), k)
-	c.ends = make([]int, 0, 2+properties)
-
+// begin adds the entity row and the kind row to a collector with a path.
+func (c *collector) begin(namespace, kind string) {
 	c.buf = appendText(append(c.buf, rowEntity), namespace)
 	c.buf = append(c.buf, c.path...)
 	c.end()
 	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
 	c.buf = append(c.buf, c.path...)
 	c.end()
-
-	c.prefix = appendText(appendText(append(make([]byte, 0, 64), rowProperty), namespace), kind)
-	return c
+	c.prefix = appendText(appendText(append(c.prefix, rowProperty), namespace), kind)
 }
 
 // rows returns what was collected.

@@ -51,9 +51,10 @@ func newLoader(s *Store) *loader {
 	l := &loader{store: s, loadings: map[*DB]*loading{}, work: make(chan []*Entity, 16)}
 	for range runtime.GOMAXPROCS(0) {
 		l.wg.Go(func() {
+			var w encoding.WireRows
 			for batch := range l.work {
 				for _, e := range batch {
-					if err := e.restore(); err != nil {
+					if err := e.restore(&w); err != nil {
 						l.mu.Lock()
 						l.err = err
 						l.mu.Unlock()
@@ -92,8 +93,8 @@ func (l *loader) put(db *DB, r *reader, version int64, logged bool) {
 }
 
 // restore derives the rows of an entity that has its wire form already.
-func (e *Entity) restore() (err error) {
-	e.rows, err = encoding.RowsOfWire(e.Body())
+func (e *Entity) restore(w *encoding.WireRows) (err error) {
+	e.rows, err = w.Of(e.Body())
 	e.repeats = hasRepeats(e.rows)
 	return err
 }
