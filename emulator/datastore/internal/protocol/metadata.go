@@ -2,10 +2,12 @@ package protocol
 
 import (
 	"slices"
+	"sync"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/metadata"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/statistics"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
@@ -43,18 +45,60 @@ func (d database) overlay(id *pb.PartitionId, q *pb.Query, inTransaction bool) (
 	if err := d.checkMetadataQuery(q); err != nil {
 		return nil, err
 	}
+	at := metadataOf{d.ID, namespace, q.GetKind()[0].GetName(), len(q.GetProjection()) > 0}
 	return func(v storage.View) (storage.View, []transactions.Range, error) {
-		found := find(v)
-		for _, e := range found.Entities {
-			e.Key.PartitionId = id
-		}
-		ranges := make([]transactions.Range, len(found.Ranges))
-		for i, r := range found.Ranges {
-			ranges[i] = transactions.Range(r)
-		}
-		over, err := storage.Synthetic(found.Entities, v.Version)
-		return over, ranges, err
+		return d.metadata.of(at, v, find)
 	}, nil
+}
+
+// metadataCache keeps what the latest metadata query of each database found, if
+// that was more than a batch: the query for the next one is then answered from
+// it, as long as nothing has changed.
+type metadataCache struct {
+	mu sync.Mutex
+	by map[storage.ID]foundMetadata
+}
+
+// metadataOf names what a metadata query asks for.
+type metadataOf struct {
+	id              storage.ID
+	namespace, kind string
+	keysOnly        bool
+}
+
+type foundMetadata struct {
+	metadataOf
+	over   storage.View
+	ranges []transactions.Range
+}
+
+func (c *metadataCache) of(at metadataOf, v storage.View, find func(storage.View) metadata.Found) (storage.View, []transactions.Range, error) {
+	c.mu.Lock()
+	known := c.by[at.id]
+	c.mu.Unlock()
+	if known.metadataOf == at && known.over.Version == v.Version {
+		known.over.Time = v.Time
+		return known.over, known.ranges, nil
+	}
+	found := find(v)
+	for _, e := range found.Entities {
+		e.Key.PartitionId = &pb.PartitionId{ProjectId: at.id.Project, DatabaseId: at.id.Database, NamespaceId: at.namespace}
+	}
+	ranges := make([]transactions.Range, len(found.Ranges))
+	for i, r := range found.Ranges {
+		ranges[i] = transactions.Range(r)
+	}
+	over, err := storage.Synthetic(found.Entities, v.Version)
+	if err == nil && len(found.Entities) > planning.MaxBatch {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.by == nil {
+			c.by = map[storage.ID]foundMetadata{}
+		}
+		c.by[at.id] = foundMetadata{at, over, ranges}
+	}
+	over.Time = v.Time
+	return over, ranges, err
 }
 
 // checkMetadataQuery refuses what Google documents that metadata queries can't

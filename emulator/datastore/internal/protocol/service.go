@@ -24,6 +24,7 @@ type Service struct {
 	indexes  planning.Indexes
 
 	statistics keepers
+	metadata   metadataCache
 
 	calls map[string]*atomic.Int64 // by method; the map never changes
 }
@@ -90,6 +91,7 @@ type database struct {
 	*storage.DB
 	tx         *transactions.Manager
 	statistics *keepers
+	metadata   *metadataCache
 	indexes    planning.Indexes // nil: none is ever missing
 }
 
@@ -101,7 +103,7 @@ func (s *Service) open(project, id string) (database, error) {
 	}
 	d.DB = s.store.DB(storage.ID{Project: project, Database: id})
 	d.tx, d.indexes = s.manager(d.DB), s.indexes
-	d.statistics = &s.statistics
+	d.statistics, d.metadata = &s.statistics, &s.metadata
 	return d, nil
 }
 

@@ -151,40 +151,59 @@ func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
 }
 
 // rowsOfAllKinds is rows for a query without a kind, which no index serves: the
-// combinations of values are put in the order that one would give them.
+// combinations of values are put in the order that one would give them, if it
+// matters.
 func (a *aggregation) rowsOfAllKinds(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
+	w := a.allKinds
+	inOrder := w.offset > 0 || w.limit >= 0
 	var all [][]string
 	var fp transactions.Footprint
 	scan, own := a.base.each(view, func(h planning.Hit) {
 		fp.Keys = append(fp.Keys, h.Entity.Key())
-		namespace, path, err := encoding.CutEntityRow(h.Entity.Key())
-		if err != nil {
-			return
-		}
-		rows := [][]string{nil}
-		for _, t := range a.terms {
-			var longer [][]string
-			for _, row := range rows {
-				for v := range valuesOf(h.Entity, encoding.PropertyPrefix(namespace, path[len(path)-1].GetKind(), t.name)) {
-					if len(longer) < encoding.MaxIndexEntries {
-						longer = append(longer, append(slices.Clip(row), v))
-					}
-				}
+		for _, values := range a.combinations(h.Entity) {
+			if inOrder {
+				all = append(all, values)
+			} else {
+				f(values)
 			}
-			rows = longer
 		}
-		all = append(all, rows...)
+		if w.limit >= 0 && len(all) > 2*(w.offset+w.limit)+encoding.MaxIndexEntries {
+			slices.SortStableFunc(all, slices.Compare[[]string])
+			all = slices.Delete(all, w.offset+w.limit, len(all))
+		}
 	})
 	fp.Keys, fp.Ranges = append(fp.Keys, own.Keys...), own.Ranges
 	slices.SortStableFunc(all, slices.Compare[[]string])
-	all = all[min(a.allKinds.offset, len(all)):]
-	if a.allKinds.limit >= 0 {
-		all = all[:min(a.allKinds.limit, len(all))]
+	all = all[min(w.offset, len(all)):]
+	if w.limit >= 0 {
+		all = all[:min(w.limit, len(all))]
 	}
 	for _, values := range all {
 		f(values)
 	}
 	return scan, fp
+}
+
+// combinations is the values of all terms, in all combinations, of an entity of
+// any kind: as many as a projection would show.
+func (a *aggregation) combinations(e *storage.Entity) [][]string {
+	namespace, path, err := encoding.CutEntityRow(e.Key())
+	if err != nil {
+		return nil
+	}
+	rows := [][]string{nil}
+	for _, t := range a.terms {
+		var longer [][]string
+		for _, row := range rows {
+			for v := range valuesOf(e, encoding.PropertyPrefix(namespace, path[len(path)-1].GetKind(), t.name)) {
+				if len(longer) < encoding.MaxIndexEntries {
+					longer = append(longer, append(slices.Clip(row), v))
+				}
+			}
+		}
+		rows = longer
+	}
+	return rows
 }
 
 // valuesOf yields the values, in index form, of the entity's property whose rows
