@@ -151,6 +151,14 @@ func TestRefusedCommits(t *testing.T) {
 		{"negative base", []*pb.Mutation{based(put("A", "n", 1), -1)}, 0, "Invalid base_version: -1, it should be >= 0"},
 		{"insert on a base", []*pb.Mutation{based(insert(key("A", "n")), 1)}, 0,
 			"Cannot insert an entity with a base version greater than zero: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"n\"\n  }\n>\n"},
+		{"insert on an update time", []*pb.Mutation{with(insert(key("A", "n")), func(m *pb.Mutation) {
+			m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: &timestamppb.Timestamp{Seconds: 1}}
+		})}, 0, "Cannot insert an entity with a base version greater than zero: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"n\"\n  }\n>\n"},
+		{"base in the future", []*pb.Mutation{based(put("A", "x", 2), math.MaxInt64)}, 0,
+			"Invalid base version, it is greater than the stored version: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"x\"\n  }\n>\n"},
+		{"base of an entity that never was", []*pb.Mutation{with(based(put("A", "nope", 2), 1), func(m *pb.Mutation) {
+			m.ConflictResolutionStrategy = pb.Mutation_FAIL
+		})}, codes.FailedPrecondition, "the stored version (0) does not match the required base version (1)"},
 		{"update of nothing", []*pb.Mutation{based(update(key("A", "n")), 0)}, 0,
 			"Cannot update an entity with a base version set to zero: app: \"proj\"\npath <\n  Element {\n    type: \"A\"\n    name: \"n\"\n  }\n>\n"},
 		{"base of an incomplete key", []*pb.Mutation{based(insert(path(&pb.Key_PathElement{Kind: "A"})), 0)}, 0, "conflict detection is not allowed for incomplete keys"},

@@ -155,10 +155,11 @@ func distance(measure pb.FindNearest_DistanceMeasure, a, b []float64) float64 {
 	return dot
 }
 
-// nearestBatch renders the results of a search. They have no cursors: no query
-// could go on from one.
+// nearestBatch renders the results of a search. Their cursors are positions in
+// the query before it, which a search doesn't take.
 func (q *query) nearestBatch(neighbors []neighbor, mask *mask) (*pb.QueryResultBatch, error) {
-	batch := &pb.QueryResultBatch{EntityResultType: q.ResultType(), MoreResults: pb.QueryResultBatch_NO_MORE_RESULTS}
+	batch := &pb.QueryResultBatch{EntityResultType: q.ResultType(), MoreResults: pb.QueryResultBatch_NO_MORE_RESULTS,
+		EndCursor: planning.StartCursor()}
 	var wire []byte
 	for _, n := range neighbors {
 		body, err := q.neighborBody(n, mask)
@@ -170,7 +171,8 @@ func (q *query) nearestBatch(neighbors []neighbor, mask *mask) (*pb.QueryResultB
 			stored := n.Entity.Result()
 			result = append(result, stored[len(stored)-n.Entity.TimesLen():]...)
 		}
-		wire = appendWithCursor(wire, fieldResults, result, nil)
+		batch.EndCursor = q.AppendCursor(nil, n.Hit)
+		wire = appendWithCursor(wire, fieldResults, result, batch.EndCursor)
 		if len(wire) > maxAnswer {
 			return nil, status.Error(codes.ResourceExhausted, texts.Sprintf("The nearest results exceed %d bytes: ask for fewer, or for a projection or a property mask.", maxAnswer))
 		}
