@@ -21,6 +21,12 @@
 // restart shortens it to the last checkpoint. Reading it takes time in proportion
 // to the changes since.
 //
+// Searches for the nearest vectors go through all results of the query before
+// them: no vector index is demanded, nor is there any. Statistics entities
+// (__Stat_...__) are computed when somebody asks, in time proportional to the
+// database, and may be five seconds old; transactions and past reads see the
+// same ones.
+//
 // # Failure modes
 //
 // A client that dies in a read-write transaction leaves its locks behind until
