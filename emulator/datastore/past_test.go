@@ -143,7 +143,7 @@ func TestRefusedReadTimes(t *testing.T) {
 			{timestamppb.New(time.Now().Add(time.Second)), codes.InvalidArgument, "The requested 'read_time' cannot be in the future."},
 			{timestamppb.New(time.Now().Add(-1)), codes.InvalidArgument, "timestamp cannot have more than microseconds precision"},
 			{&timestamppb.Timestamp{}, codes.InvalidArgument, "Only timestamps past epoch are supported."},
-			{&timestamppb.Timestamp{Seconds: -62135596801}, codes.InvalidArgument, "invalid timestamp: proto: "},
+			{&timestamppb.Timestamp{Seconds: -62135596801}, codes.InvalidArgument, "invalid timestamp: it must be from "},
 			{timestamppb.New(time.Now().Add(-time.Hour - time.Microsecond)), codes.FailedPrecondition,
 				"The requested 'read_time' is too old. The past is kept for 1h0m0s and in up to 64 MiB; it goes back to 2000-01-01T01:00:00.000000Z now."},
 		} {

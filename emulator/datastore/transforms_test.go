@@ -229,6 +229,7 @@ func TestRefusedTransforms(t *testing.T) {
 		{ts(increment("a.", integer(1))), `Invalid property path "a."` + paths},
 		{ts(increment("`a", integer(1))), "Invalid property path \"`a\"" + paths},
 		{ts(increment(deep, integer(1))), "At most 20 nested entity values are supported."},
+		{ts(increment("r.x", integer(1)), increment("s", integer(1)), increment("r", integer(1))), "Cannot transform property r and its nested property at the same time."},
 		{many, "A mutation has at most 500 property transforms; this one has 501."},
 		{ts(appendMissing("a", array(integer(1)))), "list_value cannot contain a Value containing another list_value."},
 		{ts(appendMissing("a", embedded("__x__", integer(1)))), `The property.name "__x__" is reserved.`},

@@ -199,13 +199,8 @@ func (c *commit) base(s *storage.Mutation, m *pb.Mutation) error {
 		}
 		return nil
 	case *pb.Mutation_BaseVersion:
-		switch {
-		case b.BaseVersion < 0:
+		if b.BaseVersion < 0 {
 			return invalid("Invalid base_version: %d, it should be >= 0", b.BaseVersion)
-		case b.BaseVersion > 0 && s.Op == storage.Insert:
-			return invalid("Cannot insert an entity with a base version greater than zero: %s", c.reference(s.Key))
-		case b.BaseVersion == 0 && s.Op == storage.Update:
-			return invalid("Cannot update an entity with a base version set to zero: %s", c.reference(s.Key))
 		}
 		s.Base = storage.Base{Kind: storage.BaseVersion, Value: b.BaseVersion}
 	case *pb.Mutation_UpdateTime:
@@ -214,6 +209,12 @@ func (c *commit) base(s *storage.Mutation, m *pb.Mutation) error {
 			return err
 		}
 		s.Base = storage.Base{Kind: storage.BaseUpdateTime, Value: micros}
+	}
+	switch {
+	case s.Base.Value > 0 && s.Op == storage.Insert:
+		return invalid("Cannot insert an entity with a base version greater than zero: %s", c.reference(s.Key))
+	case s.Base.Value == 0 && s.Op == storage.Update:
+		return invalid("Cannot update an entity with a base version set to zero: %s", c.reference(s.Key))
 	}
 	switch m.GetConflictResolutionStrategy() {
 	case pb.Mutation_STRATEGY_UNSPECIFIED, pb.Mutation_SERVER_VALUE:

@@ -22,10 +22,6 @@ func invalid(format string, args ...any) error {
 	return status.Error(codes.InvalidArgument, texts.Sprintf(format, args...))
 }
 
-func unimplemented(what string) error {
-	return status.Errorf(codes.Unimplemented, "%s not supported by this emulator yet", what)
-}
-
 // toStatus words an error of the rooms below as production does.
 func (p partition) toStatus(err error) error {
 	if err == nil {
@@ -39,6 +35,9 @@ func (p partition) toStatus(err error) error {
 	}
 	if e, ok := errors.AsType[*storage.MissingError](err); ok {
 		return status.Error(codes.NotFound, "no entity to update: "+p.reference(e.Key))
+	}
+	if e, ok := errors.AsType[*storage.FutureError](err); ok {
+		return status.Error(codes.InvalidArgument, e.Error()+": "+p.reference(e.Key))
 	}
 	if e, ok := errors.AsType[*storage.ConflictError](err); ok {
 		return status.Error(codes.FailedPrecondition, e.Error())

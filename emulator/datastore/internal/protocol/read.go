@@ -85,7 +85,7 @@ func (d database) past(t *timestamppb.Timestamp) (storage.View, error) {
 func microseconds(t *timestamppb.Timestamp) (int64, error) {
 	switch {
 	case t.CheckValid() != nil:
-		return 0, invalid("invalid timestamp: %v", t.CheckValid())
+		return 0, invalid("invalid timestamp: it must be from 0001-01-01T00:00:00Z to 9999-12-31T23:59:59.999999999Z")
 	case t.GetNanos()%1000 != 0:
 		return 0, invalid("timestamp cannot have more than microseconds precision")
 	case t.AsTime().UnixMicro() < 0:

@@ -48,8 +48,8 @@ type Mutation struct {
 }
 
 // Base is a mutation's condition on the stored entity; the zero value has none.
-// A missing entity has the version of the state in which it was looked up, as
-// lookups report it, or 0: it meets such a base unless it was there since.
+// A missing entity meets 0, and the version of every state in which it was
+// missing without interruption until now: that is what lookups report of it.
 type Base struct {
 	Kind  BaseKind
 	Value int64 // a version, or an update time in µs
@@ -86,6 +86,13 @@ type MissingError struct{ Key string }
 
 func (e *MissingError) Error() string { return "no entity to update" }
 
+// FutureError says that a base is newer than the stored entity.
+type FutureError struct{ Key string }
+
+func (e *FutureError) Error() string {
+	return "Invalid base version, it is greater than the stored version"
+}
+
 // ConflictError says that a base was not met and the mutation asked to fail.
 type ConflictError struct{ Stored, Wanted int64 } // versions, or update times in µs, which are the same
 
@@ -104,7 +111,7 @@ func (db *DB) Prepare(mutations []Mutation) error {
 	for i := range mutations {
 		m := &mutations[i]
 		var stored *Entity
-		var gone int64
+		var gone deletion
 		db.Read(func(v View) { stored, gone = v.Get(m.Key), db.gone.of(m.Key) })
 		if !m.Base.met(stored, gone) {
 			continue
@@ -124,26 +131,28 @@ func (db *DB) Prepare(mutations []Mutation) error {
 	return nil
 }
 
-// met reports whether an entity (nil: none, deleted at the version gone if
-// ever) is what the base demands.
-func (b Base) met(stored *Entity, gone int64) bool {
+// met reports whether an entity (nil: none) is what the base demands.
+func (b Base) met(stored *Entity, gone deletion) bool {
 	switch {
 	case b.Kind == NoBase:
 		return true
 	case stored != nil:
 		return b.Value == stored.Version
 	}
-	return b.Kind == BaseVersion && (b.Value == 0 || b.Value >= gone)
+	return b.Kind == BaseVersion && (b.Value == 0 || b.Value >= gone.latest)
 }
 
 // decide checks m and seals its entity. stored is the entity before the commit
-// (nil: none, deleted at the version gone if ever): that is what bases are
-// about. current is what earlier mutations of the commit have made of it.
-func (m *Mutation) decide(stored *Entity, gone int64, current *Entity, version int64) (Result, error) {
+// (nil: none): that is what bases are about. current is what earlier mutations
+// of the commit have made of it.
+func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, version int64) (Result, error) {
 	absent := m.Op == Update && stored == nil && m.Base.Kind != NoBase // whatever the base says
 	if !m.Base.met(stored, gone) && !absent || absent && m.Base.Fail {
-		r := Result{Version: gone, Conflict: true}
+		r := Result{Version: gone.version, Conflict: true}
 		if stored != nil {
+			if m.Base.Value > stored.Version {
+				return Result{}, &FutureError{Key: m.Key}
+			}
 			r.Version, r.Created = stored.Version, stored.Created
 		}
 		if m.Base.Fail {
@@ -202,6 +211,12 @@ type deletions struct {
 	forgotten int64
 }
 
+// deletion is when an entity was deleted, as far as that is known.
+type deletion struct {
+	version int64 // 0: unknown, or never
+	latest  int64 // it was not deleted later
+}
+
 const maxDeletions = 10_000
 
 func (d *deletions) add(key string, version int64) {
@@ -214,4 +229,7 @@ func (d *deletions) add(key string, version int64) {
 	d.versions[key] = version
 }
 
-func (d *deletions) of(key string) int64 { return max(d.versions[key], d.forgotten) }
+func (d *deletions) of(key string) deletion {
+	version := d.versions[key]
+	return deletion{version: version, latest: max(version, d.forgotten)}
+}

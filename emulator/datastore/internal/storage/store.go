@@ -79,6 +79,7 @@ func (s *Store) DB(id ID) *DB {
 	defer s.mu.Unlock()
 	if db = s.databases[id]; db == nil {
 		db = &DB{ID: id, store: s, tables: newTables(), reserved: map[uint64]struct{}{}}
+		db.gone.forgotten = now()
 		db.setIndexes(s.indexes)
 		s.databases[id] = db
 	}
