@@ -114,7 +114,7 @@ func (q *Query) parseDistinct(m *pb.Query, f *filterParser) ([]string, error) {
 			return nil, err
 		}
 		switch {
-		case name == keyProperty:
+		case reserved(name):
 			return nil, invalid("Group by is not supported for the property: %s", name)
 		case seen[name]:
 			return nil, invalid("Cannot group by a property multiple times.")

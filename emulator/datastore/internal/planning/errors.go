@@ -1,6 +1,10 @@
 package planning
 
-import "github.com/latchwork/latchwork/emulator/datastore/internal/texts"
+import (
+	"strings"
+
+	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
+)
 
 // Invalid is an error about a query that Datastore would refuse as well.
 type Invalid string
@@ -24,7 +28,8 @@ const (
 	maxParts         = 100 // filters, orders and ancestor
 	maxInequalities  = 10  // properties with inequalities
 	maxProjected     = 5000
-	maxFilterDepth   = 30
+	maxFilterDepth   = 100
+	maxKindName      = 1500
 	maxPropertyName  = 1500
 	maxIndexedLength = 1500
 )
@@ -38,4 +43,9 @@ func checkName(name string) error {
 		return invalid("The property.name is longer than %d bytes.", maxPropertyName)
 	}
 	return nil
+}
+
+// reserved reports whether a name is one of those that Datastore keeps to itself.
+func reserved(name string) bool {
+	return len(name) >= 4 && strings.HasPrefix(name, "__") && strings.HasSuffix(name, "__")
 }

@@ -48,12 +48,6 @@ func (p *filterParser) parse(f *pb.Filter) ([]conjunction, error) {
 	if err != nil {
 		return nil, err
 	}
-	if p.notEqual > 1 {
-		return nil, invalid("Only a single 'NOT_EQUAL' or 'NOT_IN' is allowed per query.")
-	}
-	if p.notIn && p.disjunctive {
-		return nil, invalid("'NOT_IN' cannot be used in the same query with 'IN' or 'OR'.")
-	}
 	if err := p.checkParts(); err != nil {
 		return nil, err
 	}
@@ -63,6 +57,12 @@ func (p *filterParser) parse(f *pb.Filter) ([]conjunction, error) {
 	}
 	if err := p.checkAncestors(sets); err != nil {
 		return nil, err
+	}
+	switch {
+	case p.notEqual > 1:
+		return nil, invalid("Only a single 'NOT_EQUAL' or 'NOT_IN' is allowed per query.")
+	case p.notIn && p.disjunctive:
+		return nil, invalid("'NOT_IN' cannot be used in the same query with 'IN' or 'OR'.")
 	}
 	if inequalities := p.inequalities(); len(inequalities) > maxInequalities {
 		return nil, invalid("The query contains %d distinct inequality fields: [%s]. A query may not have more than %d distinct inequality fields.",
@@ -143,8 +143,10 @@ func (p *filterParser) filter(f *pb.Filter, depth int) (node, error) {
 			n.and = true
 		case pb.CompositeFilter_OR:
 			p.disjunctive = true
-		default:
+		case pb.CompositeFilter_OPERATOR_UNSPECIFIED:
 			return node{}, invalid("a composite filter must specify an operator")
+		default:
+			return node{}, invalid("Unsupported CompositeFilter operator.")
 		}
 		if len(t.CompositeFilter.GetFilters()) == 0 {
 			return node{}, invalid("A composite filter must have at least one sub-filter.")

@@ -22,9 +22,9 @@ type plan struct {
 	rest   []residual
 }
 
-// plan picks the rows to go through. Without order, when the results are only
-// counted, any will do.
-func (q *Query) plan(view storage.View, d *disjunct, inOrder bool) plan {
+// plan picks the rows to go through. Where the results are only counted, their
+// order needs no index.
+func (q *Query) plan(view storage.View, d *disjunct, counted bool) plan {
 	if p, ok := q.byKey(view, d); ok {
 		return p
 	}
@@ -35,7 +35,7 @@ func (q *Query) plan(view storage.View, d *disjunct, inOrder bool) plan {
 	if single && len(d.equal) == 0 && d.ancestor == "" {
 		return q.byColumn(view, d, column)
 	}
-	return q.search(view, d, column, single && inOrder)
+	return q.search(view, d, column, single && !counted)
 }
 
 // byKey is the plan for results in the order of keys alone.
@@ -123,7 +123,7 @@ func (q *Query) search(view storage.View, d *disjunct, column int, inOrder bool)
 		}
 		p := q.byColumn(view, d, i)
 		if rows := p.join.rows(view); rows < n {
-			p.sorted = false
+			p.sorted, p.exact = false, false
 			best, n = p, rows
 		}
 	}

@@ -81,6 +81,8 @@ func (q *Query) parseShape(m *pb.Query) error {
 		return invalid("multiple kinds not supported")
 	case len(kinds) == 1 && kinds[0].GetName() == "":
 		return invalid("The kind is the empty string.")
+	case len(kinds) == 1 && len(kinds[0].GetName()) > maxKindName:
+		return invalid("The kind is longer than %d bytes.", maxKindName)
 	case len(kinds) == 1:
 		q.kind = kinds[0].GetName()
 	}
@@ -106,10 +108,12 @@ func (q *Query) parseShape(m *pb.Query) error {
 		if err := checkName(name); err != nil {
 			return err
 		}
-		if name == keyProperty {
+		switch {
+		case name == keyProperty:
 			continue
-		}
-		if projected[name] {
+		case reserved(name):
+			return invalid("projections are not supported for the property: %s", name)
+		case projected[name]:
 			return invalid("Cannot project a property multiple times.")
 		}
 		projected[name] = true

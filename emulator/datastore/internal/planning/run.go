@@ -104,20 +104,6 @@ func (q *Query) Each(view storage.View, f func(Hit) bool) Scan {
 	return q.scanned(streams)
 }
 
-// Count is the number of results of q, at most upTo (-1: no bound).
-func (q *Query) Count(view storage.View, upTo int) (n int, scan Scan) {
-	if q.limit >= 0 && (upTo < 0 || q.limit < upTo) {
-		upTo = q.limit
-	}
-	bounded := *q
-	bounded.limit = upTo
-	scan = bounded.Each(view, func(Hit) bool {
-		n++
-		return true
-	})
-	return n, scan
-}
-
 // runner consumes hits in the query's order.
 type runner struct {
 	Result

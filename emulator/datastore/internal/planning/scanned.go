@@ -71,13 +71,19 @@ func (s *source) used(desc bool) UsedIndex {
 func (q *Query) scanned(streams []*stream) Scan {
 	var sum Scan
 	for _, s := range streams {
-		sum.Ranges = append(sum.Ranges, s.join.through()...)
-		sum.IndexEntries += s.join.entries()
-		sum.Entities += s.looked
-		for _, scan := range s.join.scans {
-			if u := scan.used(scan.desc); !slices.Contains(sum.Indexes, u) {
-				sum.Indexes = append(sum.Indexes, u)
-			}
+		sum = sum.with(s)
+	}
+	return sum
+}
+
+// with is the scan and what the stream has gone through so far.
+func (sum Scan) with(s *stream) Scan {
+	sum.Ranges = append(sum.Ranges, s.join.through()...)
+	sum.IndexEntries += s.join.entries()
+	sum.Entities += s.looked
+	for _, scan := range s.join.scans {
+		if u := scan.used(scan.desc); !slices.Contains(sum.Indexes, u) {
+			sum.Indexes = append(sum.Indexes, u)
 		}
 	}
 	return sum

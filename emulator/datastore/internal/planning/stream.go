@@ -24,7 +24,7 @@ func (q *Query) open(view storage.View, keep int) []*stream {
 	streams := make([]*stream, 0, len(q.disjuncts))
 	for i := range q.disjuncts {
 		d := &q.disjuncts[i]
-		s := &stream{q: q, plan: q.plan(view, d, true), exploded: len(q.projection) > 0}
+		s := &stream{q: q, plan: q.plan(view, d, false), exploded: len(q.projection) > 0}
 		if q.start != nil && s.sorted {
 			s.join.from(q.cut(q.start, d))
 		}

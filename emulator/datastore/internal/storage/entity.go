@@ -3,8 +3,6 @@ package storage
 import (
 	"errors"
 	"iter"
-	"slices"
-	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -129,21 +127,42 @@ func (e *Entity) Decode() (*pb.Entity, error) {
 // Has reports whether the entity has the property row prefix+path. It doesn't
 // put them together: filters ask this for every row that they go through.
 func (e *Entity) Has(prefix, path string) bool {
-	_, ok := slices.BinarySearchFunc(e.rows[2:], path, func(row, path string) int {
+	lo, hi := 2, len(e.rows)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		row := e.rows[mid]
 		n := min(len(row), len(prefix))
-		if c := strings.Compare(row[:n], prefix); c != 0 {
-			return c
+		if row[:n] < prefix || row[:n] == prefix && row[n:] < path {
+			lo = mid + 1
+		} else {
+			hi = mid
 		}
-		return strings.Compare(row[n:], path)
-	})
-	return ok
+	}
+	if lo == len(e.rows) {
+		return false
+	}
+	row := e.rows[lo]
+	return len(row) == len(prefix)+len(path) && row[:len(prefix)] == prefix && row[len(prefix):] == path
+}
+
+// from is the index of the first property row that is not smaller than at.
+func (e *Entity) from(at string) int {
+	lo, hi := 2, len(e.rows)
+	for lo < hi {
+		mid := int(uint(lo+hi) >> 1)
+		if e.rows[mid] < at {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
 }
 
 // RowsBetween yields the property rows in [lo, hi); hi "" has no bound.
 func (e *Entity) RowsBetween(lo, hi string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		i, _ := slices.BinarySearch(e.rows[2:], lo)
-		for _, row := range e.rows[2+i:] {
+		for _, row := range e.rows[e.from(lo):] {
 			if hi != "" && row >= hi || !yield(row) {
 				return
 			}
@@ -153,20 +172,20 @@ func (e *Entity) RowsBetween(lo, hi string) iter.Seq[string] {
 
 // First returns the smallest property row in [lo, hi), Last the greatest.
 func (e *Entity) First(lo, hi string) (string, bool) {
-	for row := range e.RowsBetween(lo, hi) {
-		return row, true
+	i := e.from(lo)
+	if i == len(e.rows) || hi != "" && e.rows[i] >= hi {
+		return "", false
 	}
-	return "", false
+	return e.rows[i], true
 }
 
 // Last returns the greatest property row in [lo, hi).
 func (e *Entity) Last(lo, hi string) (string, bool) {
 	i := len(e.rows)
 	if hi != "" {
-		i, _ = slices.BinarySearch(e.rows[2:], hi)
-		i += 2
+		i = e.from(hi)
 	}
-	if i > 2 && strings.Compare(e.rows[i-1], lo) >= 0 {
+	if i > 2 && e.rows[i-1] >= lo {
 		return e.rows[i-1], true
 	}
 	return "", false
