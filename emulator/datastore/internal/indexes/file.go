@@ -131,17 +131,11 @@ func (f *File) read(root *yaml.Node) error {
 	if n := len(f.indexes.Content); n > maxIndexes {
 		return syntax(f.indexes, "there are %d indexes: at most %d are supported", n, maxIndexes)
 	}
-	lines := map[string]int{}
-	for _, n := range f.indexes.Content {
+	for _, n := range f.indexes.Content { // the same index may stand there twice, as gcloud lets it
 		d, err := definition(n)
 		if err != nil {
 			return err
 		}
-		key := d.Key()
-		if line := lines[key]; line > 0 {
-			return syntax(n, "this index of the kind %q stands in line %d already", d.Kind, line)
-		}
-		lines[key] = n.Line
 		f.entries = append(f.entries, entry{d, n.Line, lastLine(n)})
 	}
 	return nil

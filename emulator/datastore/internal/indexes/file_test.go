@@ -75,7 +75,6 @@ func TestParseErrors(t *testing.T) {
 		{k + "  - name: a\n    direction: up\n", `line 5: direction "up": must be asc or desc`},
 		{k + "  - name: a\n    mode: geospatial\n", `line 5: a property has an unknown field "mode": there is name, direction`},
 		{k + "  - name: __key__\n  - name: a\n  - name: __key__\n    direction: desc\n", `line 2: the index of the kind "K" has __key__ 2 times: at most once`},
-		{k + "  - name: a\n- kind: K\n  properties:\n  - name: a\n    direction: asc\n", `line 5: this index of the kind "K" stands in line 2 already`},
 		{"indexes:\n- &x\n  kind: K\n  properties:\n  - name: a\n- *x\n", `line 6: an index must have fields, like "kind: "`},
 		{"indexes:\n- kind: &x K\n  properties: [{name: *x}]\n", "line 3: aliases are not supported"},
 		{"indexes:\n" + many(1001, func(i int) string { return fmt.Sprintf("- kind: K%d\n  properties: [{name: a}]\n", i) }), "line 2: there are 1001 indexes: at most 1000 are supported"},
@@ -222,4 +221,17 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("%q, grown to %q, became %q, %v", text, more, less, err)
 		}
 	})
+}
+
+// TestTheSameIndexTwice: files that were written by hand have that, and it says
+// nothing new.
+func TestTheSameIndexTwice(t *testing.T) {
+	one := "- kind: K\n  properties:\n  - name: a\n"
+	f, err := Parse([]byte("indexes:\n" + marker + "\n" + one + one + "    direction: asc\n"))
+	if err != nil || f.Set().Len() != 1 {
+		t.Fatalf("%v, %v; want one index", f, err)
+	}
+	if text, err := f.Without(f.Set().All()[0]); err == nil {
+		t.Errorf("one of two was removed: %q", text)
+	}
 }
