@@ -16,10 +16,8 @@ import (
 // An order by a property that equals one and the same value in all results is
 // ignored, as documented, also where the property has other values besides.
 func (q *Query) parseColumns(m *pb.Query, f *filterParser, all []conjunction) error {
-	for _, name := range q.projection {
-		if f.hasEqual(name) {
-			return invalid("Cannot use projection on a property with an equality filter.")
-		}
+	if slices.ContainsFunc(q.projection, f.hasEqual) {
+		return invalid("Cannot use projection on a property with an equality filter.")
 	}
 	distinct, err := q.parseDistinct(m, f)
 	if err != nil {

@@ -521,6 +521,7 @@ func batches(t *rapid.T, v storage.View, m *pb.Query, size int) (all []string, c
 	return nil, nil
 }
 
+// reverse is the query that goes the other way.
 func reverse(m *pb.Query) *pb.Query {
 	m = proto.Clone(m).(*pb.Query)
 	n := newNaive(m)
@@ -654,6 +655,14 @@ func sameResults(w *world, v storage.View, m *pb.Query, want []string) {
 	check("what ends at a cursor", head, got, want[:i+1])
 	got, _ = batches(w.T, v, tail, size)
 	check("what starts at a cursor", tail, got, want[i+1:])
+	if n := newNaive(m); n.project && n.distinct == 0 {
+		back := reverse(m)
+		back.StartCursor = cursors[i]
+		got, _ = batches(w.T, v, back, size)
+		front := slices.Clone(want[:i+1])
+		slices.Reverse(front)
+		check("what starts at a cursor, reversed", back, got, front)
+	}
 	q, err = parse(tail)
 	if err != nil {
 		w.Fatal(err)
