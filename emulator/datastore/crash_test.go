@@ -13,11 +13,13 @@ import (
 	"testing"
 
 	ds "cloud.google.com/go/datastore"
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/google/go-cmp/cmp"
 	"github.com/latchwork/latchwork/emulator/datastore"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // The test binary is its own server: with serveDir in the environment it
@@ -172,6 +174,89 @@ func compareAcked(t *testing.T, c *ds.Client, acked, tried []int) {
 		}
 		acked[w] = got[0].N
 	}
+}
+
+// TestKillKeepsThePast kills the server while counters are incremented, many at
+// once, by transforms. Each acknowledged increment is there, once, and the state
+// at the time of each is still what it was.
+func TestKillKeepsThePast(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts processes")
+	}
+	dir := t.TempDir()
+	const writers = 4
+	type ack struct {
+		time  *timestamppb.Timestamp
+		value int64
+	}
+	var mu sync.Mutex
+	var acked []ack
+	var sum int64 // of what came back, the killed ones not
+	for range 2 {
+		addr, kill := subprocess(t, dir)
+		c := rawTCP(t, addr)
+		enough := make(chan struct{}, writers)
+		var wg sync.WaitGroup
+		for range writers {
+			wg.Go(func() {
+				for n := 0; ; n++ {
+					resp, err := c.Commit(t.Context(), &pb.CommitRequest{ProjectId: project,
+						TransactionSelector: &pb.CommitRequest_SingleUseTransaction{SingleUseTransaction: &pb.TransactionOptions{}},
+						Mutations: []*pb.Mutation{
+							masked(transformed(key("Sum", "all"), nil, increment("n", integer(1)), requestTime("t"))),
+							masked(transformed(key("Sum", "copy"), nil, increment("n", integer(1)))),
+						}})
+					if err != nil {
+						return // killed
+					}
+					mu.Lock()
+					sum++
+					acked = append(acked, ack{resp.GetCommitTime(), resp.GetMutationResults()[0].GetTransformResults()[0].GetIntegerValue()})
+					mu.Unlock()
+					if n == 50 {
+						enough <- struct{}{}
+					}
+				}
+			})
+		}
+		for range writers {
+			<-enough
+		}
+		kill()
+		wg.Wait()
+	}
+	addr, _ := subprocess(t, dir)
+	c := rawTCP(t, addr)
+	keys := []*pb.Key{key("Sum", "all"), key("Sum", "copy")}
+	both := func(o *pb.ReadOptions) (values []int64) {
+		resp, err := c.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, Keys: keys, ReadOptions: o})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range resp.GetFound() {
+			values = append(values, f.GetEntity().GetProperties()["n"].GetIntegerValue())
+		}
+		return values
+	}
+	now := both(nil)
+	if len(now) != 2 || now[0] != now[1] || now[0] < sum || now[0] > sum+2*writers {
+		t.Errorf("counted to %v; %d increments were acknowledged", now, sum)
+	}
+	for _, a := range acked {
+		if got := both(atTime(a.time)); len(got) != 2 || got[0] != a.value || got[1] != a.value {
+			t.Errorf("at the commit that counted to %d: %v", a.value, got)
+		}
+	}
+}
+
+func rawTCP(t *testing.T, addr string) pb.DatastoreClient {
+	t.Helper()
+	conn, err := grpc.NewClient("passthrough:///"+addr, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	return pb.NewDatastoreClient(conn)
 }
 
 // TestRestartKeepsEverything compares all that a client can see before and

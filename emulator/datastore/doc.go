@@ -30,8 +30,8 @@
 // # Failure modes
 //
 // A client that dies in a read-write transaction leaves its locks behind until
-// Options.TransactionIdle has passed. When the disk is full, commits fail and
-// reads go on.
+// Options.TransactionIdle has passed. When the disk is full, commits fail with
+// RESOURCE_EXHAUSTED and change nothing, and reads go on.
 //
 // Answers stay under 4 MiB, which is what gRPC clients take: a batch of a query
 // ends early, a lookup defers the rest of its keys. Google's Go client, in a

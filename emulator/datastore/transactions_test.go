@@ -2,6 +2,9 @@ package datastore_test
 
 import (
 	"context"
+	"errors"
+	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -475,4 +478,59 @@ func TestOptimisticCommitsAreValidated(t *testing.T) {
 			a.mustCommit(tx, put("T", "result", 1))
 		})
 	})
+}
+
+// TestResetWhileRequestsRun: a reset ends every transaction and leaves nothing
+// that was there before, whatever goes on meanwhile; then all goes on as usual.
+func TestResetWhileRequestsRun(t *testing.T) {
+	for _, mode := range []string{"pessimistic", "optimistic"} {
+		t.Run(mode, func(t *testing.T) {
+			isolated(t, &datastore.Options{Concurrency: mode}, func(t *testing.T, a api, e *env) {
+				a.mustCommit(nil, put("T", "a", 1))
+				holder := a.begin(nil)
+				a.mustGet(holder, "T", "a", 1)
+				var waiting async
+				if mode == "pessimistic" {
+					waiting = do(func() error {
+						return a.commit(t.Context(), nil, masked(transformed(key("T", "a"), nil, increment("n", integer(1)))))
+					})
+				}
+				before := time.Now()
+				time.Sleep(time.Second)
+				if err := e.reset(); err != nil {
+					t.Fatal(err)
+				}
+				wantCode(t, a.commit(t.Context(), holder, put("T", "b", 1)), codes.InvalidArgument)
+				a.mustGet(nil, "T", "b", -1)
+				want := int64(-1)
+				if mode == "pessimistic" {
+					if err := <-waiting.err; err != nil {
+						t.Fatal(err)
+					}
+					want = 1 // of nothing, not of what was there before
+				}
+				a.mustGet(nil, "T", "a", want)
+				_, err := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("T", "a")}, ReadOptions: at(before)})
+				wantCode(t, err, codes.FailedPrecondition)
+				if st := e.Stats(); st.OpenTransactions != 0 || st.WaitingRequests != 0 {
+					t.Errorf("%d transactions open, %d requests waiting", st.OpenTransactions, st.WaitingRequests)
+				}
+			})
+		})
+	}
+}
+
+// reset asks for a reset over HTTP.
+func (e *env) reset() error {
+	c := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return e.net.DialContext(ctx, "tcp", e.addr)
+	}}}
+	resp, err := c.Post("http://localhost/reset", "", nil)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
+	}
+	return errors.Join(err, resp.Body.Close())
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -14,6 +15,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/texts"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )
@@ -66,6 +68,11 @@ func (p partition) toStatus(err error) error {
 		return status.Error(codes.InvalidArgument, err.Error())
 	case errors.Is(err, transactions.ErrTooMany):
 		return status.Error(codes.ResourceExhausted, err.Error())
+	case errors.Is(err, syscall.ENOSPC):
+		// Not Unavailable, which clients would retry at once: somebody must make room.
+		return status.Error(codes.ResourceExhausted, "the disk is full, nothing was changed: "+texts.Quote(err.Error()))
+	case errors.Is(err, journal.ErrClosed):
+		return status.Error(codes.Unavailable, "the server is closing")
 	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
 		return status.FromContextError(err).Err()
 	}

@@ -11,6 +11,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/google/go-cmp/cmp"
+	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"pgregory.net/rapid"
 )
 
@@ -181,6 +182,36 @@ func TestThePastEnds(t *testing.T) {
 		}
 		ends(t, db, db.history.horizon)
 	})
+}
+
+// TestRefusedRecords: when the journal refuses a commit, nothing has happened.
+func TestRefusedRecords(t *testing.T) {
+	s, err := Open(&Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := s.DB(ID{Project: "p"})
+	done, err := db.Commit([]Mutation{upsert(t, "a", 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := rows(db.Snapshot())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Commit([]Mutation{upsert(t, "a", 2), upsert(t, "b", 2)}); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("a commit: %v; want %v", err, journal.ErrClosed)
+	}
+	if _, err := db.Reset(); !errors.Is(err, journal.ErrClosed) {
+		t.Errorf("a reset: %v; want %v", err, journal.ErrClosed)
+	}
+	after := db.Snapshot()
+	if diff := cmp.Diff(before, rows(after)); diff != "" || after.Version != done.Version {
+		t.Errorf("version %d, was %d; rows (-want +got):\n%s", after.Version, done.Version, diff)
+	}
+	if past, err := db.At(done.Version); err != nil || !maps.Equal(rows(past), before) {
+		t.Errorf("at the version of the commit: %v, %v", rows(past), err)
+	}
 }
 
 // BenchmarkAt reads states of 1,000 and 100,000 changes ago, in a database of
