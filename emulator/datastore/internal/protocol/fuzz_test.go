@@ -9,6 +9,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 )
 
@@ -46,6 +47,37 @@ func FuzzRequests(f *testing.F) {
 		}
 		f.Add(seed[0], seed[1], seed[2])
 	}
+	one := &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: 1}}
+	half := &pb.Value{ValueType: &pb.Value_DoubleValue{DoubleValue: 0.5}}
+	vector := &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: []*pb.Value{half}}}, Meaning: meaningVector, ExcludeFromIndexes: true}
+	elements := &pb.ArrayValue{Values: []*pb.Value{one, half, value}}
+	var ts []*pb.PropertyTransform
+	for path, op := range map[string]*pb.PropertyTransform{
+		"t":     {TransformType: &pb.PropertyTransform_SetToServerValue{SetToServerValue: pb.PropertyTransform_REQUEST_TIME}},
+		"n":     {TransformType: &pb.PropertyTransform_Increment{Increment: half}},
+		"e.n":   {TransformType: &pb.PropertyTransform_Maximum{Maximum: one}},
+		"`e`.m": {TransformType: &pb.PropertyTransform_Minimum{Minimum: one}},
+		"a":     {TransformType: &pb.PropertyTransform_AppendMissingElements{AppendMissingElements: elements}},
+		`b\.c`:  {TransformType: &pb.PropertyTransform_RemoveAllFromArray{RemoveAllFromArray: elements}},
+	} {
+		op.Property = path
+		ts = append(ts, op)
+	}
+	again := &pb.CommitRequest{ProjectId: "p", Mutations: []*pb.Mutation{
+		{Operation: &pb.Mutation_Upsert{Upsert: &pb.Entity{Key: key, Properties: map[string]*pb.Value{"v": vector, "n": one}}}, PropertyTransforms: ts},
+		{Operation: &pb.Mutation_Upsert{Upsert: e}, PropertyMask: &pb.PropertyMask{}, PropertyTransforms: ts,
+			ConflictDetectionStrategy: &pb.Mutation_BaseVersion{BaseVersion: 1}},
+	}, TransactionSelector: &pb.CommitRequest_SingleUseTransaction{SingleUseTransaction: &pb.TransactionOptions{}}}
+	past := proto.CloneOf(lookup)
+	past.ReadOptions = &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadTime{ReadTime: timestamppb.Now()}}
+	seed := make([][]byte, 3)
+	for i, m := range []proto.Message{again, past, query(&pb.Query{})} {
+		var err error
+		if seed[i], err = proto.Marshal(m); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(seed[0], seed[1], seed[2])
 	f.Fuzz(func(t *testing.T, commitWire, lookupWire, queryWire []byte) {
 		store, err := storage.Open(nil)
 		if err != nil {
@@ -108,7 +140,7 @@ func readBack(t *testing.T, s *Service, c *pb.CommitRequest, m *pb.Mutation) {
 	if len(got.GetFound()) != 1 {
 		t.Fatalf("%v was not found: %v", e.GetKey(), &got)
 	}
-	if m.GetPropertyMask() == nil && !proto.Equal(got.GetFound()[0].GetEntity(), e) {
+	if m.GetPropertyMask() == nil && len(m.GetPropertyTransforms()) == 0 && !proto.Equal(got.GetFound()[0].GetEntity(), e) {
 		t.Fatalf("wrote %v, read %v", e, got.GetFound()[0].GetEntity())
 	}
 }
