@@ -115,10 +115,12 @@ func BenchmarkPutMulti500(b *testing.B) {
 	c, _ := overTCP(b, nil)
 	keys := make([]*ds.Key, 500)
 	rows := make([]*row, 500)
-	for i := range keys {
-		keys[i], rows[i] = ds.IDKey("Row", int64(i+1), nil), newRow(i)
-	}
+	n := 0
 	for b.Loop() {
+		for i := range keys { // new ones, and after 100,000 new values of old ones
+			keys[i], rows[i] = ds.IDKey("Row", int64(n%100_000+1), nil), newRow(n)
+			n++
+		}
 		if _, err := c.PutMulti(b.Context(), keys, rows); err != nil {
 			b.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package datastore_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
@@ -154,5 +155,34 @@ func TestCursorsServeTheReverse(t *testing.T) {
 	}
 	if want := []int64{5, 4, 3, 2, 1}; err != nil || !slices.Equal(ids, want) {
 		t.Errorf("got %v, %v; want %v", ids, err, want)
+	}
+}
+
+// TestProjectionsShowWhatIsStored: an index row doesn't tell -0 from 0, nor blobs
+// from strings, but answers do.
+func TestProjectionsShowWhatIsStored(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	minus := &pb.Value{ValueType: &pb.Value_DoubleValue{DoubleValue: math.Copysign(0, -1)}}
+	a.mustCommit(nil, upsert(key("Z", "a"), "p", minus), upsert(key("Z", "b"), "p", array(integer(1), minus)),
+		upsert(key("Z", "c"), "p", &pb.Value{ValueType: &pb.Value_BlobValue{BlobValue: []byte("\xff")}}))
+	resp, err := a.RunQuery(t.Context(), &pb.RunQueryRequest{ProjectId: project, QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{
+		Kind: []*pb.KindExpression{{Name: "Z"}}, Projection: []*pb.Projection{{Property: &pb.PropertyReference{Name: "p"}}}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range resp.GetBatch().GetEntityResults() {
+		v := r.GetEntity().GetProperties()["p"]
+		switch x := v.GetValueType().(type) {
+		case *pb.Value_DoubleValue:
+			got = append(got, fmt.Sprint(math.Signbit(x.DoubleValue)))
+		case *pb.Value_BlobValue:
+			got = append(got, fmt.Sprintf("%x", x.BlobValue))
+		default:
+			got = append(got, fmt.Sprint(v.GetIntegerValue()))
+		}
+	}
+	if want := []string{"1", "ff", "true", "true"}; !slices.Equal(got, want) {
+		t.Errorf("%q; want %q", got, want)
 	}
 }

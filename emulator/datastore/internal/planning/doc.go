@@ -10,9 +10,16 @@
 //
 //   - without columns, from the rows of its equalities, joined by a zig-zag
 //     merge, or of the kind, or of the namespace: they come in the order of keys;
+//   - from rows of composite indexes, joined likewise, that begin with the
+//     equalities and end with the columns;
 //   - with one column, from that property's rows, unless the equalities leave
 //     so few candidates that sorting those is cheaper;
-//   - otherwise the candidates are collected as above and sorted.
+//   - otherwise the candidates are collected as in the first case, or from the
+//     rows of an inequality, and sorted.
+//
+// Which composite indexes there are is not decided here: Demand asks whoever
+// keeps them, and Run takes what the View has. An index that is missing costs
+// time, and never changes an answer.
 //
 // The streams are merged, and what two of them have is shown once.
 //
