@@ -216,6 +216,7 @@ func (db *DB) setIndexes(forms map[string]*Composite) {
 	}
 	slices.SortFunc(all, func(a, b *Composite) int { return a.Definition.Compare(b.Definition) })
 	db.tables.composites = newComposites(all, gone)
+	db.history.views = nil // they have the indexes of before
 }
 
 // build fills an index with the rows of all entities of its kind.

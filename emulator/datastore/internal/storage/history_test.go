@@ -11,6 +11,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/google/go-cmp/cmp"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"pgregory.net/rapid"
 )
@@ -211,6 +212,47 @@ func TestRefusedRecords(t *testing.T) {
 	}
 	if past, err := db.At(done.Version); err != nil || !maps.Equal(rows(past), before) {
 		t.Errorf("at the version of the commit: %v, %v", rows(past), err)
+	}
+}
+
+// TestIndexesOfThePast: a past state has the rows of the composite indexes, also
+// of one that came later.
+func TestIndexesOfThePast(t *testing.T) {
+	s, err := Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db := s.DB(ID{Project: "p"})
+	definition := func(first string, second string) indexes.Definition {
+		return indexes.Definition{Kind: "K", Properties: []indexes.Property{{Name: first}, {Name: second}}}
+	}
+	set := indexes.NewSet(definition("n", "half"))
+	s.SetIndexes(set)
+	var times []int64
+	for n := range int64(3) {
+		if _, err := db.Commit([]Mutation{upsert(t, "x", n*10), upsert(t, fmt.Sprint(n), n)}); err != nil {
+			t.Fatal(err)
+		}
+		times = append(times, db.version)
+	}
+	for _, all := range []int{1, 2} {
+		for n, at := range times {
+			v, err := db.At(at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			composites := v.Composites("K")
+			if len(composites) != all {
+				t.Fatalf("%d indexes; want %d", len(composites), all)
+			}
+			for _, c := range composites {
+				if got := c.tree.Len(); got != n+2 { // x and those until now
+					t.Errorf("state %d has %d rows of %v; want %d", n, got, c.Definition, n+2)
+				}
+			}
+		}
+		set = indexes.NewSet(definition("n", "half"), definition("half", "n"))
+		s.SetIndexes(set)
 	}
 }
 
