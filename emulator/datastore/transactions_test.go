@@ -135,6 +135,15 @@ func isolated(t *testing.T, o *datastore.Options, f func(t *testing.T, a api, e 
 	})
 }
 
+// inBothModes is isolated in either mode.
+func inBothModes(t *testing.T, o datastore.Options, f func(t *testing.T, a api, e *env)) {
+	t.Helper()
+	for _, mode := range []string{"pessimistic", "optimistic"} {
+		o.Concurrency = mode
+		t.Run(mode, func(t *testing.T) { isolated(t, &o, f) })
+	}
+}
+
 // async is a call under way.
 type async struct{ err chan error }
 
@@ -370,26 +379,95 @@ func TestTransactionsExpire(t *testing.T) {
 }
 
 func TestReadOnlyTransactionsSeeASnapshot(t *testing.T) {
-	for _, mode := range []string{"pessimistic", "optimistic"} {
-		t.Run(mode, func(t *testing.T) {
-			isolated(t, &datastore.Options{Concurrency: mode}, func(t *testing.T, a api, e *env) {
-				a.mustCommit(nil, put("T", "a", 10), put("T", "b", 10))
-				tx := a.beginReadOnly()
-				a.mustGet(tx, "T", "a", 10)
-				a.mustCommit(nil, put("T", "a", 11), put("T", "b", 11), put("T", "c", 11))
-				a.mustGet(tx, "T", "b", 10)
-				if names, err := a.names(tx, "T", 0); err != nil || len(names) != 2 {
-					t.Errorf("the snapshot has %v, %v", names, err)
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
+		a.mustCommit(nil, put("T", "a", 10), put("T", "b", 10))
+		tx := a.beginReadOnly()
+		a.mustGet(tx, "T", "a", 10)
+		a.mustCommit(nil, put("T", "a", 11), put("T", "b", 11), put("T", "c", 11))
+		a.mustGet(tx, "T", "b", 10)
+		if names, err := a.names(tx, "T", 0); err != nil || len(names) != 2 {
+			t.Errorf("the snapshot has %v, %v", names, err)
+		}
+		wantCode(t, a.commit(t.Context(), tx, put("T", "a", 1)), codes.InvalidArgument)
+		a.mustCommit(tx)
+	})
+}
+
+// TestTransactionsEnd: after 60 s without a request, and after 270 s with them.
+func TestTransactionsEnd(t *testing.T) {
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
+		for _, c := range []struct {
+			pause, life time.Duration
+		}{{60 * time.Second, 60 * time.Second}, {45 * time.Second, 270 * time.Second}} {
+			for _, begin := range []func() []byte{func() []byte { return a.begin(nil) }, a.beginReadOnly} {
+				tx, began := begin(), time.Now()
+				for {
+					time.Sleep(c.pause)
+					_, err := a.get(t.Context(), tx, "T", "a")
+					if time.Since(began) < c.life {
+						if err != nil {
+							t.Fatalf("after %v: %v", time.Since(began), err)
+						}
+						continue
+					}
+					if got, want := status.Convert(err).Message(), "Transaction is invalid or closed."; got != want {
+						t.Errorf("after %v: %q; want %q", time.Since(began), got, want)
+					}
+					break
 				}
-				wantCode(t, a.commit(t.Context(), tx, put("T", "a", 1)), codes.InvalidArgument)
-				a.mustCommit(tx)
-			})
-		})
-	}
+			}
+		}
+	})
+}
+
+// TestRefusedTransactions holds what names transactions to the texts of Google's
+// emulator.
+func TestRefusedTransactions(t *testing.T) {
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
+		begin := func(previous []byte) error {
+			_, err := a.BeginTransaction(t.Context(), &pb.BeginTransactionRequest{ProjectId: project, TransactionOptions: &pb.TransactionOptions{
+				Mode: &pb.TransactionOptions_ReadWrite_{ReadWrite: &pb.TransactionOptions_ReadWrite{PreviousTransaction: previous}}}})
+			return err
+		}
+		lookup := func(o *pb.ReadOptions) error {
+			_, err := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, Keys: []*pb.Key{key("T", "a")}, ReadOptions: o})
+			return err
+		}
+		closed := a.begin(nil)
+		a.rollback(closed)
+		foreign := append([]byte(nil), closed...)
+		foreign[1]++ // not begun yet
+		consistency := func(c pb.ReadOptions_ReadConsistency) *pb.ReadOptions {
+			return &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadConsistency_{ReadConsistency: c}}
+		}
+		for what, c := range map[string]struct {
+			err  error
+			text string
+		}{
+			"a retry of anything":           {begin([]byte("abc")), "Invalid transaction."},
+			"a retry of the future":         {begin(foreign), "Invalid transaction."},
+			"a retry of a read-only one":    {begin(a.beginReadOnly()), "Cannot retry a read-only transaction."},
+			"a read in no transaction":      {lookup(inTx([]byte{})), "a transaction cannot be the empty string."},
+			"a read in a closed one":        {lookup(inTx(closed)), "Transaction is invalid or closed."},
+			"a read in anything":            {lookup(inTx([]byte("abc"))), "Invalid transaction."},
+			"no consistency":                {lookup(consistency(pb.ReadOptions_READ_CONSISTENCY_UNSPECIFIED)), "ReadConsistency must be specified."},
+			"a consistency of another time": {lookup(consistency(9)), "ReadConsistency must be specified."},
+		} {
+			if status.Code(c.err) != codes.InvalidArgument || status.Convert(c.err).Message() != c.text {
+				t.Errorf("%s: %v; want %q", what, c.err, c.text)
+			}
+		}
+		if err := begin(closed); err != nil {
+			t.Errorf("a retry of a closed one: %v", err)
+		}
+		if err := lookup(consistency(pb.ReadOptions_EVENTUAL)); err != nil {
+			t.Errorf("an eventually consistent read: %v", err)
+		}
+	})
 }
 
 func TestTransactionsDontSeeTheirOwnWrites(t *testing.T) {
-	isolated(t, nil, func(t *testing.T, a api, e *env) {
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
 		tx := a.begin(nil)
 		a.mustGet(tx, "T", "a", -1)
 		a.mustCommit(tx, put("T", "a", 1))
