@@ -33,6 +33,7 @@ func BenchmarkOpen(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		b.StopTimer()
 		s.DB(ID{Project: "p"}).Read(func(v View) {
 			if got := v.Count(encoding.AllEntities, encoding.PrefixEnd(encoding.AllEntities)); got != n {
 				b.Fatalf("%d entities; want %d", got, n)
@@ -41,5 +42,6 @@ func BenchmarkOpen(b *testing.B) {
 		if err := s.Close(); err != nil {
 			b.Fatal(err)
 		}
+		b.StartTimer()
 	}
 }
