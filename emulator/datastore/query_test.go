@@ -158,8 +158,8 @@ func TestCursorsServeTheReverse(t *testing.T) {
 	}
 }
 
-// TestProjectionsShowWhatIsStored: an index row doesn't tell -0 from 0, nor blobs
-// from strings, but answers do.
+// TestProjectionsShowWhatIsStored: -0 is not 0, and an index row doesn't tell
+// blobs from strings, but answers do.
 func TestProjectionsShowWhatIsStored(t *testing.T) {
 	a := api{start(t, nil).raw(), t}
 	minus := &pb.Value{ValueType: &pb.Value_DoubleValue{DoubleValue: math.Copysign(0, -1)}}

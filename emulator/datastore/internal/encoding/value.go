@@ -59,13 +59,10 @@ func appendInt(dst []byte, i int64) []byte {
 	return binary.BigEndian.AppendUint64(append(dst, tagInt), uint64(i)^1<<63)
 }
 
-// appendDouble orders -Inf … -0 = +0 … +Inf, and then every NaN as one value.
+// appendDouble orders -Inf … -0 < +0 … +Inf, and then every NaN as one value.
 func appendDouble(dst []byte, f float64) []byte {
 	if math.IsNaN(f) {
 		return binary.BigEndian.AppendUint64(dst, math.MaxUint64)
-	}
-	if f == 0 {
-		f = 0 // forgets the sign of -0
 	}
 	bits := math.Float64bits(f)
 	if bits>>63 == 1 {

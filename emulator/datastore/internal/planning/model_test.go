@@ -622,7 +622,7 @@ func sameResults(w *world, v storage.View, m *pb.Query, want []string) {
 	if err != nil {
 		w.Fatal(err)
 	}
-	if r := q.Run(v, math.MaxInt, math.MaxInt); r.AtLimit != (len(rest) > limit || limit == 0) || r.Skipped != len(want)-len(rest) {
+	if r := q.Run(v, math.MaxInt, math.MaxInt); limit > 0 && r.AtLimit != (len(rest) > limit) || limit == 0 && len(rest) > 0 && !r.AtLimit || r.Skipped != len(want)-len(rest) {
 		w.Fatalf("%v: %d skipped, at limit %v of %d results", part, r.Skipped, r.AtLimit, len(want))
 	}
 	got = nil

@@ -35,7 +35,7 @@ func (q *Query) Run(view storage.View, maxHits, maxBytes int) Result {
 	r := runner{q: q, maxHits: maxHits, maxBytes: maxBytes}
 	streams := q.open(view, q.keep(maxHits))
 	q.each(streams, r.take)
-	if q.limit == 0 && !r.Full && !r.AtCursor {
+	if q.limit == 0 && !r.Full && !r.AtCursor && !q.Contradictory() {
 		r.AtLimit = true // whatever there is
 	}
 	r.Scan = q.scanned(streams)

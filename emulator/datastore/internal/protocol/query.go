@@ -158,34 +158,10 @@ func projectionOf(q *planning.Query, h planning.Hit) ([]byte, error) {
 		if text := v.GetStringValue(); !utf8.ValidString(text) { // it was a blob; the index doesn't tell
 			v.ValueType = &pb.Value_BlobValue{BlobValue: []byte(text)}
 		}
-		if x, ok := v.GetValueType().(*pb.Value_DoubleValue); ok && x.DoubleValue == 0 {
-			if x.DoubleValue, err = zeroOf(h.Entity, name); err != nil {
-				return nil, err
-			}
-		}
 		v.Meaning = meaningIndexed
 		if body, err = appendProperty(body, name, v); err != nil {
 			return nil, err
 		}
 	}
 	return body, nil
-}
-
-// zeroOf is the zero that the entity has for the property: the index doesn't
-// tell 0 from -0.
-func zeroOf(e *storage.Entity, name string) (float64, error) {
-	m, err := e.Decode()
-	if err != nil {
-		return 0, err
-	}
-	values := []*pb.Value{m.GetProperties()[name]}
-	if list := values[0].GetArrayValue(); list != nil {
-		values = list.GetValues()
-	}
-	for _, v := range values {
-		if x, ok := v.GetValueType().(*pb.Value_DoubleValue); ok && x.DoubleValue == 0 {
-			return x.DoubleValue, nil
-		}
-	}
-	return 0, nil
 }
