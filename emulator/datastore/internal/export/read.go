@@ -8,6 +8,7 @@ import (
 	"os"
 	"path"
 	"slices"
+	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 )
@@ -116,18 +117,14 @@ type MissingPartError struct {
 
 func (e *MissingPartError) Error() string {
 	const shown = 5
-	have := ""
-	for i, p := range e.Parts {
-		if i == shown {
-			have += fmt.Sprintf("; and %d more", len(e.Parts)-shown)
-			break
-		}
-		if i > 0 {
-			have += "; "
-		}
-		have += p.String()
+	var have []string
+	for _, p := range e.Parts[:min(shown, len(e.Parts))] {
+		have = append(have, p.String())
 	}
-	return fmt.Sprintf("the export has no part for %s: it was made of %s", e.Scope, have)
+	if more := len(e.Parts) - shown; more > 0 {
+		have = append(have, fmt.Sprintf("and %d more", more))
+	}
+	return fmt.Sprintf("the export has no part for %s; it was made of: %s", e.Scope, strings.Join(have, "; "))
 }
 
 // Entities reads a part into a project and database. After an error nothing
