@@ -139,7 +139,7 @@ type serialClient struct {
 func (c *serialClient) act() {
 	began := c.history.clock.Add(1)
 	s := step{read: newWorld(none), wrote: newWorld(none)}
-	ok := true
+	var ok bool
 	switch c.rnd.IntN(6) {
 	case 0: // a blind write outside transactions
 		ok = c.commit(c.t.Context(), nil, c.write(&s)) == nil

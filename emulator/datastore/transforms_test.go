@@ -2,7 +2,9 @@ package datastore_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -201,10 +203,7 @@ func TestTransforms(t *testing.T) {
 func TestRefusedTransforms(t *testing.T) {
 	a := api{start(t, nil).raw(), t}
 	const paths = ". Unquoted property paths must match regex ([a-zA-Z_][a-zA-Z_0-9]*), and quoted property paths must match regex (`(?:[^`\\\\]|(?:\\\\.))+`)"
-	deep := "a"
-	for range 21 {
-		deep += ".a"
-	}
+	deep := "a" + strings.Repeat(".a", 21)
 	many := make([]*pb.PropertyTransform, 501)
 	for i := range many {
 		many[i] = increment("n", integer(1))
@@ -380,9 +379,7 @@ func TestWritesThatChangeNothing(t *testing.T) {
 	}
 	for name, v := range map[string]*pb.Value{"m": text("z"), "e": embedded("x", double(2)), "l": array(integer(1), excluded(text("w")))} {
 		changed := props{}
-		for k, v := range full {
-			changed[k] = v
-		}
+		maps.Copy(changed, full)
 		changed[name] = v
 		resp, err := a.transactional(transformed(k, changed))
 		if err != nil {

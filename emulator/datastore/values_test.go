@@ -123,7 +123,7 @@ func TestAnswersThatWouldBeTooLarge(t *testing.T) {
 	for i := range many {
 		many[i] = remove(path(numbered("D", int64(i+1))))
 	}
-	err := a.commit(t.Context(), nil, append(many, put("D", "witness", 1))...)
+	err := a.commit(t.Context(), nil, slices.Concat(many, []*pb.Mutation{put("D", "witness", 1)})...)
 	const text = "The answer to a commit has at most 4193280 bytes; the results of these 100001 mutations may take "
 	if status.Code(err) != codes.InvalidArgument || !strings.HasPrefix(status.Convert(err).Message(), text) {
 		t.Errorf("got %v; want %q", err, text)
