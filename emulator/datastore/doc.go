@@ -15,11 +15,12 @@
 //
 // # Not guaranteed
 //
-// All data is kept in memory. Composite indexes are not demanded; queries that
-// need one in production sort instead. The past goes back an hour, as without
-// point-in-time recovery, and to the newest 64 MiB of what commits replaced; a
-// restart shortens it to the last checkpoint. Reading it takes time in proportion
-// to the changes since.
+// All data is kept in memory. All databases have the same composite indexes,
+// which Options.Indexes and Options.IndexMode are about: by default queries are
+// answered and the indexes that they lack are added. The past goes back an hour,
+// as without point-in-time recovery, and to the newest 64 MiB of what commits
+// replaced; a restart shortens it to the last checkpoint. Reading it takes time
+// in proportion to the changes since.
 //
 // Searches for the nearest vectors go through all results of the query before
 // them: no vector index is demanded, nor is there any. Statistics entities
@@ -38,8 +39,4 @@
 // transaction with BeginLater whose first read is such a lookup, begins another
 // transaction for the deferred keys and forgets it: their locks go after
 // Options.TransactionIdle. Begin such transactions at once, or read less.
-//
-// # Not there yet
-//
-// Not imitated, and not refused: no query asks for a composite index.
 package datastore
