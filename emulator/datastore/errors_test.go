@@ -289,6 +289,16 @@ func TestConflictDetection(t *testing.T) {
 		m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: base}
 		return m
 	}
+	for _, base := range []int64{1, seen + 1, math.MaxInt64} {
+		if r, err := send(absent(base)); err != nil || !r.GetConflictDetected() {
+			t.Fatalf("base %d, which no lookup has told: %v, %v", base, r, err)
+		}
+	}
+	never := put("A", "z", 1)
+	never.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: &timestamppb.Timestamp{}}
+	if r, err := send(never); err != nil || r.GetConflictDetected() {
+		t.Fatalf("the update time 0 of a missing entity: %v, %v", r, err)
+	}
 	if r, err := send(absent(seen)); err != nil || r.GetConflictDetected() {
 		t.Fatalf("still missing: %v, %v", r, err)
 	}

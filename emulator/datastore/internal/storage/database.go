@@ -71,7 +71,7 @@ func (db *DB) Commit(mutations []Mutation) (Committed, error) {
 		if !touched {
 			current = stored
 		}
-		result, err := m.decide(stored, db.gone.of(m.Key), current, c.Version)
+		result, err := m.decide(stored, db.gone.of(m.Key, db.version), current, c.Version)
 		if err != nil {
 			return Committed{}, err
 		}

@@ -112,7 +112,7 @@ func (db *DB) Prepare(mutations []Mutation) error {
 		m := &mutations[i]
 		var stored *Entity
 		var gone deletion
-		db.Read(func(v View) { stored, gone = v.Get(m.Key), db.gone.of(m.Key) })
+		db.Read(func(v View) { stored, gone = v.Get(m.Key), db.gone.of(m.Key, v.Version) })
 		if !m.Base.met(stored, gone) {
 			continue
 		}
@@ -139,7 +139,7 @@ func (b Base) met(stored *Entity, gone deletion) bool {
 	case stored != nil:
 		return b.Value == stored.Version
 	}
-	return b.Kind == BaseVersion && (b.Value == 0 || b.Value >= gone.latest)
+	return b.Value == 0 || b.Kind == BaseVersion && gone.latest <= b.Value && b.Value <= gone.now
 }
 
 // decide checks m and seals its entity. stored is the entity before the commit
@@ -215,6 +215,7 @@ type deletions struct {
 type deletion struct {
 	version int64 // 0: unknown, or never
 	latest  int64 // it was not deleted later
+	now     int64 // version of the present state
 }
 
 const maxDeletions = 10_000
@@ -229,7 +230,7 @@ func (d *deletions) add(key string, version int64) {
 	d.versions[key] = version
 }
 
-func (d *deletions) of(key string) deletion {
+func (d *deletions) of(key string, now int64) deletion {
 	version := d.versions[key]
-	return deletion{version: version, latest: max(version, d.forgotten)}
+	return deletion{version: version, latest: max(version, d.forgotten), now: now}
 }
