@@ -86,7 +86,7 @@ func (s *Service) export(ctx context.Context, view storage.View, f export.Filter
 		}
 	}
 	p.allEntities.Store(int64(view.Count(encoding.AllEntities, encoding.PrefixEnd(encoding.AllEntities))))
-	file, parts, err := export.Write(root, path.Join(prefix, name), f, func(s export.Scope) iter.Seq2[*pb.Entity, error] {
+	file, parts, err := export.Write(root, path.Join(prefix, name), name, f, func(s export.Scope) iter.Seq2[*pb.Entity, error] {
 		return func(yield func(*pb.Entity, error) bool) {
 			for e := range entities(view, s) {
 				if err := ctx.Err(); err != nil {

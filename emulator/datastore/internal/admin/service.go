@@ -25,15 +25,17 @@ type Service struct {
 	adminpb.UnimplementedDatastoreAdminServer
 	operations operations
 
-	data   Data
-	folder Folder
-	logger *slog.Logger
+	data    Data
+	indexes Indexes
+	folder  Folder
+	logger  *slog.Logger
 }
 
 // Options for New; the zero value and nil mean the defaults stated.
 type Options struct {
-	Folder Folder       // of exports; the zero value refuses them
-	Logger *slog.Logger // nil discards
+	Indexes Indexes      // nil has none, and takes none
+	Folder  Folder       // of exports; the zero value refuses them
+	Logger  *slog.Logger // nil discards
 }
 
 // New returns the service over the data.

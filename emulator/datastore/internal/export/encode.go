@@ -10,8 +10,9 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
-// AppendEntity appends e as an EntityProto. Properties follow in the order of
-// their names, the elements of an array in theirs.
+// AppendEntity appends e as an EntityProto, whose key names its project.
+// Properties follow in the order of their names, the elements of an array in
+// theirs.
 func AppendEntity(dst []byte, e *pb.Entity) []byte {
 	k := e.GetKey()
 	dst = appendMessage(dst, entityKey, func(dst []byte) []byte {

@@ -123,18 +123,15 @@ func (l *logReader) next() ([]byte, error) {
 	for first := true; ; first = false {
 		kind, data, err := l.chunk()
 		if first {
-			l.start = l.offset - int64(headerSize+len(data))
-		}
-		if errors.Is(err, io.EOF) {
-			if first {
-				return nil, io.EOF
+			l.start = l.offset
+			if err == nil {
+				l.start -= int64(headerSize + len(data))
 			}
+		}
+		if errors.Is(err, io.EOF) && !first {
 			return nil, errEndsInRecord
 		}
 		if err != nil {
-			if first {
-				l.start = l.offset
-			}
 			return nil, err
 		}
 		if begins := kind == chunkFull || kind == chunkFirst; begins != first {

@@ -42,10 +42,10 @@ func (f Filter) Scopes() []Scope {
 // Source yields the entities of a part.
 type Source func(Scope) iter.Seq2[*pb.Entity, error]
 
-// Write writes an export to the folder dir, which it makes, and returns the
-// path of its overall metadata. That file comes last: without it there is no
-// export. After an error nothing is left.
-func Write(root *os.Root, dir string, f Filter, source Source) (file string, parts []Part, err error) {
+// Write writes an export of the given name to the folder dir, which it makes, and
+// returns the path of its overall metadata. That file comes last: without it
+// there is no export. After an error nothing is left.
+func Write(root *os.Root, dir, name string, f Filter, source Source) (file string, parts []Part, err error) {
 	if err := root.MkdirAll(path.Dir(dir), 0o755); err != nil {
 		return "", nil, err
 	}
@@ -58,13 +58,13 @@ func Write(root *os.Root, dir string, f Filter, source Source) (file string, par
 		}
 	}()
 	for _, s := range f.Scopes() {
-		p, err := writePart(root, dir, s, source(s))
+		p, err := writePart(root, dir, name, s, source(s))
 		if err != nil {
 			return "", nil, err
 		}
 		parts = append(parts, p)
 	}
-	file = path.Join(dir, path.Base(dir)+OverallSuffix)
+	file = path.Join(dir, name+OverallSuffix)
 	return file, parts, writeFile(root, file, func(w *os.File) error {
 		log := newLogWriter(w)
 		err := log.write([]byte(formatVersion))
@@ -79,7 +79,7 @@ func Write(root *os.Root, dir string, f Filter, source Source) (file string, par
 const OverallSuffix = ".overall_export_metadata"
 
 // writePart writes one output and the metadata that names it.
-func writePart(root *os.Root, dir string, s Scope, entities iter.Seq2[*pb.Entity, error]) (Part, error) {
+func writePart(root *os.Root, dir, name string, s Scope, entities iter.Seq2[*pb.Entity, error]) (Part, error) {
 	const output = "output-0"
 	p := Part{Scope: s}
 	outer, inner := s.folders()
@@ -109,7 +109,7 @@ func writePart(root *os.Root, dir string, s Scope, entities iter.Seq2[*pb.Entity
 		return p, err
 	}
 	return p, writeFile(root, path.Join(dir, p.file), func(w *os.File) error {
-		_, err := w.Write(appendRun(nil, path.Base(dir), start, time.Now(), output))
+		_, err := w.Write(appendRun(nil, name, start, time.Now(), output))
 		return err
 	})
 }
