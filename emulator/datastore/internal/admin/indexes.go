@@ -19,13 +19,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// Indexes are the composite indexes of the server: every project's.
-type Indexes interface {
-	Set() *indexes.Set
-	Create(indexes.Definition) error
-	Delete(indexes.Definition) error
-}
-
 // identify names an index: the same one everywhere and at all times.
 func identify(d indexes.Definition) string {
 	sum := sha256.Sum256([]byte(d.Key()))

@@ -7,6 +7,7 @@ import (
 	"cloud.google.com/go/datastore/admin/apiv1/adminpb"
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	lro "cloud.google.com/go/longrunning/autogen/longrunningpb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"google.golang.org/grpc"
 )
@@ -26,16 +27,16 @@ type Service struct {
 	operations operations
 
 	data    Data
-	indexes Indexes
+	indexes *indexes.Keeper
 	folder  Folder
 	logger  *slog.Logger
 }
 
 // Options for New; the zero value and nil mean the defaults stated.
 type Options struct {
-	Indexes Indexes      // nil has none, and takes none
-	Folder  Folder       // of exports; the zero value refuses them
-	Logger  *slog.Logger // nil discards
+	Indexes *indexes.Keeper // of every project; nil has none, and takes none
+	Folder  Folder          // of exports; the zero value refuses them
+	Logger  *slog.Logger    // nil discards
 }
 
 // New returns the service over the data.
@@ -43,7 +44,7 @@ func New(data Data, o *Options) *Service {
 	if o == nil {
 		o = &Options{}
 	}
-	s := &Service{data: data, folder: o.Folder, logger: o.Logger}
+	s := &Service{data: data, indexes: o.Indexes, folder: o.Folder, logger: o.Logger}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}

@@ -123,8 +123,8 @@ func TestModesInMemory(t *testing.T) {
 		}
 	}
 	var none *Keeper
-	if none.Missing(asks(t, "=a +b")) != nil || none.Set().Len() != 0 || none.Close() != nil {
-		t.Error("nil misses something")
+	if none.Missing(asks(t, "=a +b")) != nil || none.Set().Len() != 0 || none.Close() != nil || !errors.Is(none.Create(defines("a b")), ErrNone) {
+		t.Error("nil misses or takes something")
 	}
 }
 
