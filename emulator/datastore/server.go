@@ -9,6 +9,7 @@ import (
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/internal/admin"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/protocol"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
@@ -49,6 +50,7 @@ type Options struct {
 // Server is a running Datastore stand-in.
 type Server struct {
 	service *protocol.Service
+	admin   *admin.Service
 	store   *storage.Store
 	indexes *indexes.Keeper
 	wire    *wire.Server
@@ -92,6 +94,7 @@ func New(o *Options) (*Server, error) {
 		Optimistic: optimistic, Idle: o.TransactionIdle, Max: o.TransactionMax,
 	})
 	s.service.UseIndexes(keeper)
+	s.admin = admin.New(s.service, &admin.Options{Indexes: keeper, Logger: o.Logger})
 	interceptors := []grpc.UnaryServerInterceptor{s.service.Count, s.service.Bound}
 	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(g)
@@ -106,6 +109,7 @@ func New(o *Options) (*Server, error) {
 // register registers every service, for gRPC and for HTTP.
 func (s *Server) register(r grpc.ServiceRegistrar) {
 	pb.RegisterDatastoreServer(r, s.service)
+	s.admin.Register(r)
 }
 
 // Serve serves l until Close and then returns nil. It may be called for several
@@ -119,6 +123,7 @@ func (s *Server) Close() error {
 	s.closing.Do(func() {
 		// The transactions go first: what waits for a lock ends at once.
 		s.service.Close()
+		s.admin.Close()
 		err := s.wire.Close()
 		s.service.Close()
 		s.closeErr = errors.Join(err, s.indexes.Close(), s.store.Close())
