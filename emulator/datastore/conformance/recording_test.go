@@ -75,14 +75,14 @@ func readRecording(r io.Reader) (exchanges []exchange, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("entry %d: %w", number, err)
 		}
-		switch {
-		case e.kind == entryRequest:
+		switch e.kind {
+		case entryRequest:
 			if len(open) > 0 && e.method != pb.Datastore_RunQuery_FullMethodName {
 				return nil, fmt.Errorf("entry %d, a call of %s, began before others had ended", number, e.method)
 			}
 			open[number] = len(exchanges)
 			exchanges = append(exchanges, exchange{number: number, method: e.method, request: e.message})
-		case e.kind == entryResponse:
+		case entryResponse:
 			i, ok := open[e.request]
 			if !ok {
 				return nil, fmt.Errorf("entry %d answers %d, which is not open", number, e.request)
