@@ -182,3 +182,35 @@ func TestAnswerSizes(t *testing.T) {
 		t.Errorf("found %d, missing %d; want 300 each", found, missing)
 	}
 }
+
+// TestGQLAnswerSizes: the query that an answer repeats counts, and so does what
+// explaining adds.
+func TestGQLAnswerSizes(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	for i := range 300 {
+		m := upsert(path(numbered("B", int64(i+1))), "data", unindexed(15_000))
+		m.GetUpsert().Properties["s"] = text("x")
+		a.mustCommit(nil, m)
+	}
+	list := []*pb.Value{text("x")}
+	for i := range 29 {
+		list = append(list, text(fmt.Sprintf("%01500d", i)))
+	}
+	req := &pb.RunQueryRequest{ProjectId: project, ExplainOptions: &pb.ExplainOptions{Analyze: true},
+		QueryType: &pb.RunQueryRequest_GqlQuery{GqlQuery: gqlQuery("SELECT * FROM B WHERE s IN @1 OFFSET @2", nil,
+			boundValue(array(list...)), boundCursor(nil))}}
+	n := 0
+	for more := true; more; {
+		resp, err := a.RunQuery(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := resp.GetBatch()
+		n += len(b.GetEntityResults())
+		more = b.GetMoreResults() == pb.QueryResultBatch_NOT_FINISHED
+		req.GetGqlQuery().PositionalBindings[1] = boundCursor(b.GetEndCursor())
+	}
+	if n != 300 {
+		t.Errorf("%d results; want 300", n)
+	}
+}

@@ -157,7 +157,7 @@ func distance(measure pb.FindNearest_DistanceMeasure, a, b []float64) float64 {
 
 // nearestBatch renders the results of a search. Their cursors are positions in
 // the query before it, which a search doesn't take.
-func (q *query) nearestBatch(neighbors []neighbor, mask *mask) (*pb.QueryResultBatch, error) {
+func (q *query) nearestBatch(neighbors []neighbor, mask *mask, room int) (*pb.QueryResultBatch, error) {
 	batch := &pb.QueryResultBatch{EntityResultType: q.ResultType(), MoreResults: pb.QueryResultBatch_NO_MORE_RESULTS,
 		EndCursor: planning.StartCursor()}
 	var wire []byte
@@ -173,8 +173,8 @@ func (q *query) nearestBatch(neighbors []neighbor, mask *mask) (*pb.QueryResultB
 		}
 		batch.EndCursor = q.AppendCursor(nil, n.Hit)
 		wire = appendWithCursor(wire, fieldResults, result, batch.EndCursor)
-		if len(wire) > maxAnswer {
-			return nil, status.Error(codes.ResourceExhausted, texts.Sprintf("The nearest results exceed %d bytes: ask for fewer, or for a projection or a property mask.", maxAnswer))
+		if len(wire) > room {
+			return nil, status.Error(codes.ResourceExhausted, texts.Sprintf("The nearest results exceed %d bytes: ask for fewer, or for a projection or a property mask.", room))
 		}
 	}
 	batch.ProtoReflect().SetUnknown(wire)

@@ -139,15 +139,16 @@ func (q *query) each(v storage.View, f func(planning.Hit)) (planning.Scan, trans
 	return scan, transactions.Footprint{Ranges: footprint(scan)}
 }
 
-// batch renders what a run gave.
-func (q *query) batch(f *found, mask *mask) (*pb.QueryResultBatch, error) {
+// batch renders what a run gave into as many bytes as an answer has room for. A
+// single result may take more; too many neighbors are an error.
+func (q *query) batch(f *found, mask *mask, room int) (*pb.QueryResultBatch, error) {
 	if f.err != nil {
 		return nil, f.err
 	}
 	if q.nearest != nil {
-		return q.nearestBatch(f.neighbors, mask)
+		return q.nearestBatch(f.neighbors, mask, room)
 	}
-	return queryBatch(q.Query, q.asked, &f.Result, mask)
+	return queryBatch(q.Query, q.asked, &f.Result, mask, room)
 }
 
 // footprint is what a scan means to transactions.

@@ -10,6 +10,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/planning"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/protobuf/proto"
 )
 
 // RunQuery implements the RPC.
@@ -57,21 +58,28 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		resp.ExplainMetrics = explain(result.Indexes, nil)
 		return resp, d.toStatus(result.err)
 	}
-	if resp.Batch, err = q.batch(&result, mask); err != nil {
+	if options != nil {
+		resp.ExplainMetrics = explain(result.Indexes, &execution{}) // in place of what it will be
+	}
+	if resp.Batch, err = q.batch(&result, mask, maxAnswer-proto.Size(resp)); err != nil {
 		return nil, d.toStatus(err)
 	}
 	resp.Batch.SnapshotVersion, resp.Batch.ReadTime = result.version, r.timestamp()
 	if q.Contradictory() {
 		resp.Batch.SnapshotVersion = 1 // recorded: the version of nothing
 	}
-	if options != nil && resp.Batch.GetMoreResults() != pb.QueryResultBatch_NOT_FINISHED {
+	switch {
+	case resp.Batch.GetMoreResults() == pb.QueryResultBatch_NOT_FINISHED:
+		resp.ExplainMetrics = nil
+	case options != nil:
 		resp.ExplainMetrics = explain(result.Indexes, q.execution(&result, time.Since(began)))
 	}
 	return resp, nil
 }
 
-// queryBatch renders the result of one run, as far as it fits one answer.
-func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mask *mask) (*pb.QueryResultBatch, error) {
+// queryBatch renders the result of one run, as far as it fits the room that an
+// answer has for it.
+func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mask *mask, room int) (*pb.QueryResultBatch, error) {
 	batch := &pb.QueryResultBatch{
 		EntityResultType: q.ResultType(),
 		SkippedResults:   int32(result.Skipped),
@@ -94,7 +102,7 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 		}
 		size += 64
 	}
-	wire := make([]byte, 0, min(size, maxAnswer))
+	wire := make([]byte, 0, max(0, min(size, room)))
 	full := result.Full
 	var cursor []byte
 	for i, h := range result.Hits {
@@ -109,7 +117,7 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 		if err != nil {
 			return nil, err
 		}
-		if i > 0 && len(wire)+len(cursor)+len(batch.SkippedCursor) > maxAnswer {
+		if i > 0 && len(wire)+len(cursor)+len(batch.SkippedCursor) > room {
 			wire, cursor, full = wire[:before], last, true
 			break
 		}
