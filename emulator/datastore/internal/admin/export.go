@@ -79,7 +79,7 @@ func (s *Service) export(ctx context.Context, view storage.View, f export.Filter
 	if err != nil {
 		return "", err
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	if name == "" {
 		if name, err = freeName(root, prefix); err != nil {
 			return "", err

@@ -65,7 +65,7 @@ type importing struct {
 	project, database string
 }
 
-func (in *importing) close() { in.root.Close() }
+func (in *importing) close() { _ = in.root.Close() }
 
 // openImport reads the metadata of an export below the folder.
 func (s *Service) openImport(file string, f export.Filter) (in *importing, err error) {
@@ -78,7 +78,7 @@ func (s *Service) openImport(file string, f export.Filter) (in *importing, err e
 		in.parts, err = in.export.Select(f)
 	}
 	if err != nil {
-		root.Close()
+		_ = root.Close()
 		return nil, importError(err)
 	}
 	return in, nil

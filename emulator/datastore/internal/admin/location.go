@@ -28,10 +28,6 @@ func OpenFolder(dir string) (Folder, error) {
 
 // open returns the folder for one operation.
 func (f Folder) open() (*os.Root, error) {
-	if f.path == "" {
-		return nil, status.Error(codes.FailedPrecondition,
-			"exports and imports need a folder: start the emulator with --datastore-export-dir DIR (the option ExportDir); gs://bucket/path is DIR/bucket/path then")
-	}
 	root, err := os.OpenRoot(f.path)
 	if err != nil {
 		return nil, status.Errorf(codes.FailedPrecondition, "the folder of --datastore-export-dir: %v", err)
@@ -44,8 +40,12 @@ func (f Folder) open() (*os.Root, error) {
 // below the folder.
 func (f Folder) place(field, location string) (string, error) {
 	const forms = "gs://BUCKET[/PATH], or a path below the folder of --datastore-export-dir"
-	if location == "" {
-		return "", invalid("%s is missing: %s", field, forms)
+	switch {
+	case f.path == "":
+		return "", status.Error(codes.FailedPrecondition,
+			"exports and imports need a folder: start the emulator with --datastore-export-dir DIR (the option ExportDir); gs://BUCKET/PATH is DIR/BUCKET/PATH then")
+	case location == "":
+		return "", invalid("%s is missing: want %s", field, forms)
 	}
 	var place string
 	if rest, ok := strings.CutPrefix(location, "gs://"); ok {
@@ -68,8 +68,7 @@ func (f Folder) place(field, location string) (string, error) {
 		}
 		place = filepath.ToSlash(rel)
 	}
-	place = path.Clean(place)
-	if !filepath.IsLocal(filepath.FromSlash(place)) || strings.ContainsAny(place, "\\\x00") {
+	if place = path.Clean(place); place == "." || !filepath.IsLocal(filepath.FromSlash(place)) || strings.ContainsAny(place, "\\\x00") {
 		return "", invalid("%s is %q: want %s", field, location, forms)
 	}
 	return place, nil

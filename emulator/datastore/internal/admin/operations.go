@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -175,15 +174,14 @@ func (o *operations) render(op *operation) (*lro.Operation, error) {
 	if op.done() {
 		out.Done = true
 		common.EndTime = timestamppb.New(op.end)
-		switch {
-		case op.err == nil:
+		if op.err == nil {
 			common.State = adminpb.CommonMetadata_SUCCESSFUL
 			answer, err := anypb.New(op.answer)
 			if err != nil {
 				return nil, err
 			}
 			out.Result = &lro.Operation_Response{Response: answer}
-		default:
+		} else {
 			common.State = adminpb.CommonMetadata_FAILED
 			failed := toStatus(op.err)
 			if failed.Code() == codes.Canceled {
@@ -212,7 +210,7 @@ func toStatus(err error) *status.Status {
 }
 
 func (o *operations) find(name string) (*operation, error) {
-	if !operationName().MatchString(name) {
+	if parts := strings.Split(name, "/"); len(parts) != 4 || parts[0] != "projects" || parts[2] != "operations" || slices.Contains(parts, "") {
 		return nil, invalid("%q is not the name of an operation: projects/PROJECT/operations/OPERATION", name)
 	}
 	o.mu.Lock()
@@ -224,8 +222,6 @@ func (o *operations) find(name string) (*operation, error) {
 	}
 	return nil, status.Error(codes.NotFound, texts.Sprintf("there is no operation %q; the last %d that have ended are remembered, until the emulator is restarted", name, maxFinished))
 }
-
-func operationName() *regexp.Regexp { return regexp.MustCompile(`^projects/[^/]+/operations/[^/]+$`) }
 
 func invalid(format string, args ...any) error {
 	return status.Error(codes.InvalidArgument, texts.Sprintf(format, args...))
