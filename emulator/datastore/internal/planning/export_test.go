@@ -33,3 +33,6 @@ func (q *Query) StartAgain() ([]byte, bool) {
 	}
 	return b, true
 }
+
+// Disjuncts is how many disjunctions the query's filter has.
+func (q *Query) Disjuncts() int { return len(q.disjuncts) }

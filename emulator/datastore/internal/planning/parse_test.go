@@ -209,3 +209,28 @@ func cursorQueries() []*pb.Query {
 		{Kind: kind, Order: orders("-q", "__key__", "p")},
 	}
 }
+
+// TestSameFilters: filters that say the same are one, as for Google's emulator:
+// multiplied out they would be too many, and take minutes.
+func TestSameFilters(t *testing.T) {
+	const eq, in, and, or = pb.PropertyFilter_EQUAL, pb.PropertyFilter_IN, pb.CompositeFilter_AND, pb.CompositeFilter_OR
+	eight := property("p", in, integers(8))
+	reversed := each(or, 8, func(i int) *pb.Filter { return property("p", eq, integer(7-i)) })
+	other := func(name string) *pb.Filter { return property(name, eq, integer(1)) }
+	for _, f := range []*pb.Filter{
+		composite(and, eight, eight),
+		composite(and, eight, reversed),
+		composite(and, composite(and, eight, other("q")), composite(and, reversed, other("r"))),
+		each(and, 5_000, func(int) *pb.Filter { return eight }),
+		each(or, 5_000, func(int) *pb.Filter { return composite(and, eight, other("q")) }),
+	} {
+		q, err := parse(&pb.Query{Kind: []*pb.KindExpression{{Name: "A"}}, Filter: f})
+		if err != nil || q.Disjuncts() != 8 {
+			t.Errorf("%.200v: %v; want 8 disjuncts", f, err)
+		}
+	}
+	if _, err := parse(&pb.Query{Kind: []*pb.KindExpression{{Name: "A"}},
+		Filter: composite(and, eight, property("p", in, integers(9)))}); err == nil {
+		t.Error("8 values and 9 values are too many disjunctions for Google, though most say the same")
+	}
+}
