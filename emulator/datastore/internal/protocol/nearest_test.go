@@ -14,6 +14,8 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 	"pgregory.net/rapid"
@@ -185,6 +187,27 @@ func measured(m pb.FindNearest_DistanceMeasure, a, b []float64) float64 {
 		return 1 - product(a, b)/(math.Sqrt(product(b, b))*math.Sqrt(product(a, a)))
 	}
 	return product(a, b)
+}
+
+// TestTooLargeNeighbors: results that fit no answer are refused, and with them
+// goes the transaction that was to begin with them: nobody knows of it.
+func TestTooLargeNeighbors(t *testing.T) {
+	l := newLibrary(t)
+	data := &pb.Value{ValueType: &pb.Value_BlobValue{BlobValue: make([]byte, 900_000)}, ExcludeFromIndexes: true}
+	for i := range 5 {
+		l.put(t, "", entityOf("V", int64(i+1), map[string]*pb.Value{"v": vectorValue(1), "data": data}))
+	}
+	_, err := l.RunQuery(t.Context(), &pb.RunQueryRequest{ProjectId: "p",
+		ReadOptions: &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_NewTransaction{NewTransaction: &pb.TransactionOptions{}}},
+		QueryType: &pb.RunQueryRequest_Query{Query: &pb.Query{Kind: []*pb.KindExpression{{Name: "V"}}, FindNearest: &pb.FindNearest{
+			VectorProperty: &pb.PropertyReference{Name: "v"}, QueryVector: vectorValue(1), Limit: wrapperspb.Int32(10),
+			DistanceMeasure: pb.FindNearest_EUCLIDEAN}}}})
+	if status.Code(err) != codes.ResourceExhausted {
+		t.Errorf("got %v; want RESOURCE_EXHAUSTED", err)
+	}
+	if n := l.Transactions().Open; n != 0 {
+		t.Errorf("%d transactions are open; want none", n)
+	}
 }
 
 // vectorOf is what appendVector is to find, of a decoded entity.

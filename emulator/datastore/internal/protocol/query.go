@@ -62,6 +62,7 @@ func (s *Service) RunQuery(ctx context.Context, req *pb.RunQueryRequest) (*pb.Ru
 		resp.ExplainMetrics = explain(result.Indexes, &execution{}) // in place of what it will be
 	}
 	if resp.Batch, err = q.batch(&result, mask, maxAnswer-proto.Size(resp)); err != nil {
+		d.abandon(r)
 		return nil, d.toStatus(err)
 	}
 	resp.Batch.SnapshotVersion, resp.Batch.ReadTime = result.version, r.timestamp()

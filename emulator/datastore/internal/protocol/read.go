@@ -66,6 +66,14 @@ func (d database) read(ctx context.Context, o *pb.ReadOptions, f func(storage.Vi
 	return r, err
 }
 
+// abandon ends the transaction of a read whose answer can't be given: nobody
+// else ever would.
+func (d database) abandon(r reading) {
+	if r.transaction != nil {
+		_ = d.tx.Rollback(r.transaction) // fails for none that has just begun
+	}
+}
+
 // past returns the state at a read_time.
 func (d database) past(t *timestamppb.Timestamp) (storage.View, error) {
 	micros, err := microseconds(t)
