@@ -29,6 +29,7 @@ func (s *Server) endpoints(api http.Handler, shutdown func()) http.Handler {
 			shutdown()
 		})
 	}
+	mux.HandleFunc("POST /emulator/v1/projects/{action}", s.admin.Emulator)
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "Not Found", http.StatusNotFound)
 	})

@@ -42,6 +42,10 @@ type Options struct {
 	Indexes   string
 	IndexMode string
 
+	// ExportDir is the folder below which exports are written and imports read,
+	// created if need be: gs://BUCKET/PATH is BUCKET/PATH in it. "" refuses both.
+	ExportDir string
+
 	// Shutdown is called when a client asks for it (POST /shutdown); nil
 	// answers such requests with 404.
 	Shutdown func()
@@ -80,6 +84,10 @@ func New(o *Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("datastore: %w", err)
 	}
+	folder, err := admin.OpenFolder(o.ExportDir)
+	if err != nil {
+		return nil, fmt.Errorf("datastore: the folder of exports: %w", err)
+	}
 	keeper, err := indexes.Open(&indexes.Options{Mode: indexes.Mode(o.IndexMode), Path: o.Indexes, Logger: o.Logger})
 	if err != nil {
 		return nil, fmt.Errorf("datastore: indexes: %w", err)
@@ -94,11 +102,11 @@ func New(o *Options) (*Server, error) {
 		Optimistic: optimistic, Idle: o.TransactionIdle, Max: o.TransactionMax,
 	})
 	s.service.UseIndexes(keeper)
-	s.admin = admin.New(s.service, &admin.Options{Indexes: keeper, Logger: o.Logger})
+	s.admin = admin.New(s.service, &admin.Options{Indexes: keeper, Folder: folder, Logger: o.Logger})
 	interceptors := []grpc.UnaryServerInterceptor{s.service.Count, s.service.Bound}
 	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(g)
-	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, BadBody: badBody}, s.register)
+	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: admin.Rules(), BadBody: badBody}, s.register)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("datastore: %w", err), keeper.Close(), store.Close())
 	}

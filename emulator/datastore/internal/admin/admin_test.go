@@ -355,7 +355,7 @@ func TestRefusals(t *testing.T) {
 		"no place":          {out("", nil), "output_url_prefix is missing"},
 		"a relative place":  {out("some/where", nil), "want gs://"},
 		"another scheme":    {out("s3://bucket", nil), "want gs://"},
-		"no bucket":         {out("gs://", nil), "gs://"},
+		"no bucket":         {out("gs://", nil), "no bucket"},
 		"up and away":       {out("gs://bucket/../../x", nil), "want gs://"},
 		"up at once":        {out("gs://..", nil), "want gs://"},
 		"outside":           {out(outside, nil), "must be below"},

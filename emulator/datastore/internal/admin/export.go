@@ -3,12 +3,13 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"iter"
+	"math/rand/v2"
 	"os"
 	"path"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (s *Service) ExportEntities(ctx context.Context, req *adminpb.ExportEntitie
 				ProgressEntities: p.ofEntities(), ProgressBytes: p.ofBytes()}
 		},
 		do: func(ctx context.Context, p *progress) (proto.Message, error) {
-			file, err := s.export(ctx, view, filter, prefix, "", p)
+			file, err := s.export(ctx, view, filter, prefix, p)
 			if err != nil {
 				return nil, err
 			}
@@ -72,21 +73,25 @@ func filterOf(f *adminpb.EntityFilter) (export.Filter, error) {
 // maxFilter bounds the parts of an export.
 const maxFilter = 1000
 
-// export writes an export below prefix, under a name of its own or the given
-// one, and returns the path of its overall metadata.
-func (s *Service) export(ctx context.Context, view storage.View, f export.Filter, prefix, name string, p *progress) (file string, err error) {
+// export writes an export below prefix, under a name of its own, and returns the
+// path of its overall metadata.
+func (s *Service) export(ctx context.Context, view storage.View, f export.Filter, prefix string, p *progress) (file string, err error) {
 	root, err := s.folder.open()
 	if err != nil {
 		return "", err
 	}
 	defer func() { _ = root.Close() }()
-	if name == "" {
-		if name, err = freeName(root, prefix); err != nil {
-			return "", err
-		}
+	name, err := freeName(root, prefix)
+	if err != nil {
+		return "", err
 	}
+	return s.write(ctx, root, view, f, path.Join(prefix, name), name, p)
+}
+
+// write writes an export to the folder dir.
+func (s *Service) write(ctx context.Context, root *os.Root, view storage.View, f export.Filter, dir, name string, p *progress) (file string, err error) {
 	p.allEntities.Store(int64(view.Count(encoding.AllEntities, encoding.PrefixEnd(encoding.AllEntities))))
-	file, parts, err := export.Write(root, path.Join(prefix, name), name, f, func(s export.Scope) iter.Seq2[*pb.Entity, error] {
+	file, parts, err := export.Write(root, dir, name, f, func(s export.Scope) iter.Seq2[*pb.Entity, error] {
 		return func(yield func(*pb.Entity, error) bool) {
 			for e := range entities(view, s) {
 				if err := ctx.Err(); err != nil {
@@ -105,15 +110,16 @@ func (s *Service) export(ctx context.Context, view storage.View, f export.Filter
 		p.bytes.Add(part.Bytes)
 		p.allBytes.Add(part.Bytes)
 	}
+	if err == nil {
+		s.logger.Info("exported", "file", file, "entities", p.entities.Load())
+	}
 	return file, err
 }
 
-// freeName names an export by the present time, as production does.
+// freeName names an export by the present time and a number, as production does.
 func freeName(root *os.Root, prefix string) (string, error) {
-	const layout = "2006-01-02T15:04:05"
-	now := time.Now().UTC()
-	for n := now.Nanosecond() / int(time.Millisecond); ; n++ {
-		name := now.Format(layout) + "_" + strconv.Itoa(n)
+	for {
+		name := fmt.Sprintf("%s_%05d", time.Now().UTC().Format("2006-01-02T15:04:05"), rand.IntN(100_000))
 		if _, err := root.Lstat(path.Join(prefix, name)); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
 				err = nil

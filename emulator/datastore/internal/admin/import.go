@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"strconv"
 	"strings"
@@ -59,7 +60,9 @@ func (s *Service) ImportEntities(ctx context.Context, req *adminpb.ImportEntitie
 // importing is an import whose metadata has been read.
 type importing struct {
 	data              Data
+	logger            *slog.Logger
 	root              *os.Root
+	file              string
 	export            *export.Export
 	parts             []export.Part
 	project, database string
@@ -73,7 +76,7 @@ func (s *Service) openImport(file string, f export.Filter) (in *importing, err e
 	if err != nil {
 		return nil, err
 	}
-	in = &importing{data: s.data, root: root}
+	in = &importing{data: s.data, logger: s.logger, root: root, file: file}
 	if in.export, err = export.Open(root, file); err == nil {
 		in.parts, err = in.export.Select(f)
 	}
@@ -127,6 +130,7 @@ func (in *importing) run(ctx context.Context, p *progress) error {
 		}
 		p.bytes.Add(part.Bytes)
 	}
+	in.logger.Info("imported", "file", in.file, "entities", p.entities.Load())
 	return nil
 }
 

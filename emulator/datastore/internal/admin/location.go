@@ -49,7 +49,9 @@ func (f Folder) place(field, location string) (string, error) {
 	}
 	var place string
 	if rest, ok := strings.CutPrefix(location, "gs://"); ok {
-		place = rest
+		if place = rest; place == "" || place[0] == '/' {
+			return "", invalid("%s is %q: it names no bucket", field, location)
+		}
 	} else {
 		local := location
 		if strings.HasPrefix(location, "file:") {
@@ -68,7 +70,7 @@ func (f Folder) place(field, location string) (string, error) {
 		}
 		place = filepath.ToSlash(rel)
 	}
-	if place = path.Clean(place); place == "." || !filepath.IsLocal(filepath.FromSlash(place)) || strings.ContainsAny(place, "\\\x00") {
+	if place = path.Clean(place); !filepath.IsLocal(filepath.FromSlash(place)) || strings.ContainsAny(place, "\\\x00") {
 		return "", invalid("%s is %q: want %s", field, location, forms)
 	}
 	return place, nil
