@@ -403,6 +403,7 @@ func TestTransactionsEnd(t *testing.T) {
 				tx, began := begin(), time.Now()
 				for {
 					time.Sleep(c.pause)
+					synctest.Wait() // the transaction's timer is set for this very moment
 					_, err := a.get(t.Context(), tx, "T", "a")
 					if time.Since(began) < c.life {
 						if err != nil {
