@@ -42,11 +42,12 @@ type cloud struct {
 	refuse   func(*pb.CommitRequest) bool // nil: commits of entities go through
 }
 
-// newCloud starts the services in the given mode of concurrency.
+// newCloud starts the services in the given mode of concurrency. Queries need the
+// indexes of the file that is deployed.
 func newCloud(t testing.TB, concurrency string) *cloud {
 	t.Helper()
 	c := &cloud{t: t, Env: emulatortest.Start(t, &emulatortest.Options{Suite: &emulator.Options{
-		Datastore: &emulated.Options{Concurrency: concurrency},
+		Datastore: &emulated.Options{Concurrency: concurrency, Indexes: "../../index.yaml", IndexMode: "require"},
 	}})}
 	c.entities = c.NewDatastoreClient(grpc.WithUnaryInterceptor(c.intercept))
 	c.dialer = fault.NewDialer(c.Net.DialContext, nil)

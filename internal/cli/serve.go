@@ -50,6 +50,7 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 	defer listener.Close()
 	var suite *emulator.Suite
 	if embedded {
+		c.adoptIndexes()
 		if suite, err = c.standIns.start(ctx, log); err != nil {
 			return err
 		}
