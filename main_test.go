@@ -133,6 +133,11 @@ func (p *process) interrupt(t *testing.T) error {
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
+	return p.end()
+}
+
+// end waits for the process to end by itself.
+func (p *process) end() error {
 	for range p.lines {
 	}
 	return p.cmd.Wait()

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -70,6 +71,25 @@ func TestEmulatorOutput(t *testing.T) {
 	}
 	if err := p.interrupt(t); err != nil {
 		t.Errorf("after Ctrl-C: %v", err)
+	}
+}
+
+// POST /shutdown on Datastore's port ends the stand-ins well, once it is answered.
+func TestShutdown(t *testing.T) {
+	addr := freeAddr(t)
+	p := start(t, nil, "emulator", "--ephemeral", "--console-addr", "off",
+		"--cloud-tasks-addr", "127.0.0.1:0", "--datastore-addr", addr, "--memcached-addr", "127.0.0.1:0")
+	p.expect(t, "now running")
+	r, err := http.Post("http://"+addr+"/shutdown", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Body.Close()
+	if body, err := io.ReadAll(r.Body); string(body) != "Shutting down...\n" || err != nil {
+		t.Errorf("it answers %q, %v", body, err)
+	}
+	if err := p.end(); err != nil {
+		t.Errorf("after /shutdown: %v", err)
 	}
 }
 

@@ -3,6 +3,7 @@ package datastore
 import (
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -25,7 +26,11 @@ func (s *Server) endpoints(api http.Handler, shutdown func()) http.Handler {
 	})
 	if shutdown != nil {
 		mux.HandleFunc("POST /shutdown", func(w http.ResponseWriter, _ *http.Request) {
-			_, _ = io.WriteString(w, "Shutting down...\n")
+			const answer = "Shutting down...\n"
+			// The whole answer is on its way before the connections end.
+			w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
+			_, _ = io.WriteString(w, answer)
+			_ = http.NewResponseController(w).Flush()
 			shutdown()
 		})
 	}

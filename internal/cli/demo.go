@@ -68,7 +68,7 @@ func (c *demoCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err e
 		DatastoreConcurrency: c.DatastoreConcurrency, DatastoreTransactionIdle: time.Minute,
 		ChaosDuplicate: c.ChaosDuplicate, Seed: c.Seed,
 	}
-	suite, err := s.start(ctx, log)
+	suite, err := s.start(ctx, log, nil)
 	if err != nil {
 		return err
 	}

@@ -82,7 +82,9 @@ func (f *standIns) appEngine() map[string]string {
 }
 
 // start runs the three servers and the console; they are ready when it returns.
-func (f *standIns) start(ctx context.Context, log *slog.Logger) (*emulator.Suite, error) {
+// shutdown is called when a client of Datastore asks for it (POST /shutdown, which
+// wrappers of Google's emulators use); nil refuses that.
+func (f *standIns) start(ctx context.Context, log *slog.Logger, shutdown func()) (*emulator.Suite, error) {
 	if err := f.validate(); err != nil {
 		return nil, err
 	}
@@ -97,6 +99,7 @@ func (f *standIns) start(ctx context.Context, log *slog.Logger) (*emulator.Suite
 		Datastore: &datastore.Options{
 			Concurrency: f.DatastoreConcurrency, TransactionIdle: f.DatastoreTransactionIdle,
 			Indexes: f.Indexes, IndexMode: f.IndexMode, ExportDir: f.DatastoreExportDir,
+			Shutdown: shutdown,
 		},
 		CloudTasks: &cloudtasks.Options{AppEngine: f.appEngine(), Unlimited: f.Unlimited, ChaosDuplicate: f.ChaosDuplicate, Seed: f.Seed},
 	}
@@ -117,7 +120,9 @@ type emulatorCommand struct {
 // eval, and what wrappers of Google's emulators wait for.
 func (c *emulatorCommand) Run(ctx context.Context, env Env, log *slog.Logger) error {
 	c.adoptIndexes()
-	suite, err := c.start(ctx, log)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	suite, err := c.start(ctx, log, stop)
 	if err != nil {
 		return err
 	}

@@ -51,7 +51,7 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 	var suite *emulator.Suite
 	if embedded {
 		c.adoptIndexes()
-		if suite, err = c.standIns.start(ctx, log); err != nil {
+		if suite, err = c.standIns.start(ctx, log, nil); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, suite.Close()) }()
