@@ -1,0 +1,231 @@
+// Command difftest sends random scripts to our Datastore and to both of Google's
+// emulators and reports where they answer differently and nothing justifies it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/diff"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/generate"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/oracle"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errDifferent):
+		os.Exit(1)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "difftest:", err)
+		os.Exit(2)
+	}
+}
+
+// errDifferent says that a difference was found that nothing justifies.
+var errDifferent = errors.New("unjustified difference")
+
+type options struct {
+	seed        uint64
+	seeds       int
+	count       int
+	workers     int
+	concurrency string
+	only        string
+	against     string
+	replay      string
+	out         string
+	table       bool
+	brief       bool
+	keepGoing   int
+	shrink      bool
+	allow       bool
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
+	var o options
+	flags := flag.NewFlagSet("difftest", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Uint64Var(&o.seed, "seed", 1, "the first seed")
+	flags.IntVar(&o.seeds, "seeds", 1, "how many seeds, one after the other")
+	flags.IntVar(&o.count, "count", 5000, "operations of each seed")
+	flags.IntVar(&o.workers, "workers", 16, "scripts that run at once")
+	flags.StringVar(&o.concurrency, "concurrency", "pessimistic", "our transactions: pessimistic or optimistic")
+	flags.StringVar(&o.only, "only", "", "sorts of scripts, with commas between them: "+strings.Join(generate.Subjects(), ", "))
+	flags.StringVar(&o.against, "against", "FS,DS", "which of Google's emulators")
+	flags.StringVar(&o.replay, "replay", "", "run the script in this file instead of random ones")
+	flags.StringVar(&o.out, "out", "", "file for the transcript of the first failure (a temporary one by default)")
+	flags.BoolVar(&o.table, "table", false, "print the document with the table of justified differences, and end")
+	flags.IntVar(&o.keepGoing, "failures", 1, "how many failures of different sorts to report before giving up")
+	flags.BoolVar(&o.brief, "brief", false, "report failures in a few lines each")
+	flags.BoolVar(&o.shrink, "shrink", true, "make failing scripts small")
+	flags.BoolVar(&o.allow, "allow-unimplemented", false, "count what our side doesn't implement instead of failing")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if o.table {
+		_, err := io.WriteString(stdout, diff.Markdown(diff.Justified()))
+		return err
+	}
+
+	ours, stopOurs, err := startOurs(ctx, o.concurrency)
+	if err != nil {
+		return err
+	}
+	defer stopOurs()
+	r := &diff.Runner{Ours: diff.Server{Name: "ours", Client: ours}, Table: diff.Justified(),
+		AllowUnimplemented: o.allow, Counts: diff.NewCounts()}
+	for name := range strings.SplitSeq(o.against, ",") {
+		p, err := oracle.Start(ctx, oracle.Kind(name))
+		if err != nil {
+			return err
+		}
+		defer p.Close()
+		r.Theirs = append(r.Theirs, diff.Server{Name: name, Client: p.Client})
+	}
+
+	next, stop := scripts(o)
+	defer stop()
+	if o.replay != "" {
+		text, err := os.ReadFile(o.replay)
+		if err != nil {
+			return err
+		}
+		s, err := script.Parse(string(text))
+		if err != nil {
+			return fmt.Errorf("%s: %w", o.replay, err)
+		}
+		next = once(s)
+		r.Show = stdout
+	}
+	began := time.Now()
+	failures, err := runAll(ctx, r, o, next)
+	if err != nil {
+		return err
+	}
+	for i, f := range failures {
+		if o.shrink {
+			f = r.Shrink(ctx, f)
+		}
+		if o.brief {
+			fmt.Fprintf(stdout, "%s\n", f.Brief())
+		} else {
+			fmt.Fprintf(stdout, "%s\n", f)
+		}
+		if o.out != "" && i == 0 {
+			if err := os.WriteFile(o.out, []byte(f.String()), 0o600); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Fprintf(stdout, "seeds %d to %d, %s, %v\n%s", o.seed, o.seed+uint64(o.seeds)-1, o.concurrency, time.Since(began).Round(time.Millisecond), r.Counts.Summary(r.Table))
+	if len(failures) > 0 {
+		return errDifferent
+	}
+	return nil
+}
+
+// scripts yields the scripts of all seeds.
+func scripts(o options) (next func() (script.Script, bool), stop func()) {
+	var only []string
+	if o.only != "" {
+		only = strings.Split(o.only, ",")
+	}
+	seed, n, done := o.seed, 0, 0
+	return func() (script.Script, bool) {
+		if done >= o.count {
+			seed, n, done = seed+1, 0, 0
+		}
+		if seed >= o.seed+uint64(o.seeds) {
+			return script.Script{}, false
+		}
+		s := generate.Script(seed, n, only...)
+		n++
+		done += len(s.Steps)
+		return s, len(s.Steps) > 0
+	}, func() {}
+}
+
+func once(s script.Script) func() (script.Script, bool) {
+	done := false
+	return func() (script.Script, bool) {
+		first := !done
+		done = true
+		return s, first
+	}
+}
+
+// runAll runs scripts until there are no more, or enough failures.
+func runAll(ctx context.Context, r *diff.Runner, o options, next func() (script.Script, bool)) ([]*diff.Failure, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		mu       sync.Mutex
+		failures []*diff.Failure
+		failed   error
+		wg       sync.WaitGroup
+	)
+	for range o.workers {
+		wg.Go(func() {
+			for {
+				mu.Lock()
+				s, ok := next()
+				enough := failed != nil || len(failures) >= o.keepGoing
+				mu.Unlock()
+				if !ok || enough {
+					return
+				}
+				f, err := r.Run(ctx, s)
+				mu.Lock()
+				same := func(o *diff.Failure) bool { return o.Signature() == f.Signature() }
+				if f != nil && !slices.ContainsFunc(failures, same) {
+					failures = append(failures, f)
+				} else if err != nil && failed == nil {
+					failed = err
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	return failures, failed
+}
+
+// startOurs serves our Datastore, in memory, on a free port.
+func startOurs(ctx context.Context, concurrency string) (pb.DatastoreClient, func(), error) {
+	s, err := datastore.New(&datastore.Options{Concurrency: concurrency, IndexMode: "off"})
+	if err != nil {
+		return nil, nil, err
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, nil, err
+	}
+	go func() { _ = s.Serve(l) }()
+	conn, err := grpc.NewClient("passthrough:///"+l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		return nil, nil, err
+	}
+	return pb.NewDatastoreClient(conn), func() {
+		_ = conn.Close()
+		_ = s.Close()
+	}, nil
+}

@@ -1,0 +1,456 @@
+package model
+
+import (
+	"slices"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
+)
+
+// Quirks are known mistakes of other servers.
+type Quirks struct {
+	Rows        bool // an entity is returned once for each of its index rows
+	EmptyIsNull bool // an empty array is indexed as null
+	LastOrder   bool // projected properties sort in the direction of the last order
+	KeyFirst    bool // sorting by key leaves out the orders after it
+	ByName      bool // what is projected sorts before what is distinct, if its name does
+	NotNearest  bool // find_nearest is ignored
+	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
+}
+
+// Or joins two sets of mistakes.
+func (q Quirks) Or(o Quirks) Quirks {
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.LastOrder || o.LastOrder, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
+}
+
+// Row is a result: an entity, and the values of the columns by which it was
+// found there.
+type Row struct {
+	Entity *pb.Entity
+	values []*pb.Value // one for each of the query's columns
+}
+
+// Position is a place in a query's results: after a row.
+type Position struct {
+	row Row
+}
+
+// Query is one in normal form.
+type Query struct {
+	quirks    Quirks
+	kind      string
+	namespace string
+	dnf       [][]*pb.PropertyFilter
+	columns   []column
+	projected []string
+	distinct  []string
+	keyDesc   bool
+	offset    int
+	limit     int // -1: none
+	near      *pb.FindNearest
+}
+
+type column struct {
+	name string
+	desc bool
+}
+
+const keyName = "__key__"
+
+// Parse brings q into normal form.
+func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
+	m := &Query{quirks: quirks, namespace: partition.GetNamespaceId(), offset: int(q.GetOffset()), limit: -1}
+	if len(q.GetKind()) > 0 {
+		m.kind = q.GetKind()[0].GetName()
+	}
+	if q.GetLimit() != nil {
+		m.limit = int(q.GetLimit().GetValue())
+	}
+	if !quirks.NotNearest {
+		m.near = q.GetFindNearest()
+	}
+	m.dnf = Alternatives(q.GetFilter())
+	for _, o := range q.GetOrder() {
+		desc := o.GetDirection() == pb.PropertyOrder_DESCENDING
+		if m.column(o.GetProperty().GetName()) >= 0 {
+			continue
+		}
+		m.columns = append(m.columns, column{o.GetProperty().GetName(), desc})
+		m.keyDesc = desc
+		if quirks.KeyFirst && o.GetProperty().GetName() == keyName {
+			break
+		}
+	}
+	for _, p := range q.GetProjection() {
+		if name := p.GetProperty().GetName(); name != keyName {
+			m.projected = append(m.projected, name)
+		}
+	}
+	for _, d := range q.GetDistinctOn() {
+		m.distinct = append(m.distinct, d.GetName())
+	}
+	// What isn't sorted by, but decides which rows there are: first
+	// inequalities, then the rest, each by name.
+	var unequal []string
+	for _, f := range PropertyFilters(q.GetFilter()) {
+		if IsInequality(f.GetOp()) {
+			unequal = append(unequal, f.GetProperty().GetName())
+		}
+	}
+	for _, name := range slices.Sorted(slices.Values(unequal)) {
+		if m.column(name) < 0 {
+			m.columns = append(m.columns, column{name, m.keyDesc})
+		}
+	}
+	groups := [][]string{m.distinct, m.projected}
+	if quirks.ByName {
+		groups = [][]string{slices.Concat(groups...)}
+	}
+	for _, group := range groups {
+		for _, name := range slices.Sorted(slices.Values(group)) {
+			if m.column(name) < 0 {
+				m.columns = append(m.columns, column{name, quirks.LastOrder && m.keyDesc})
+			}
+		}
+	}
+	return m
+}
+
+func (m *Query) column(name string) int {
+	return slices.IndexFunc(m.columns, func(c column) bool { return c.name == name })
+}
+
+// IsInequality reports whether an operator decides which rows of an index match.
+func IsInequality(op pb.PropertyFilter_Operator) bool {
+	switch op {
+	case pb.PropertyFilter_LESS_THAN, pb.PropertyFilter_LESS_THAN_OR_EQUAL, pb.PropertyFilter_GREATER_THAN,
+		pb.PropertyFilter_GREATER_THAN_OR_EQUAL, pb.PropertyFilter_NOT_EQUAL, pb.PropertyFilter_NOT_IN:
+		return true
+	}
+	return false
+}
+
+// Alternatives writes a filter as alternatives of conjunctions, IN as alternatives of
+// equalities.
+func Alternatives(f *pb.Filter) [][]*pb.PropertyFilter {
+	if f == nil {
+		return [][]*pb.PropertyFilter{nil}
+	}
+	if p := f.GetPropertyFilter(); p != nil {
+		if p.GetOp() != pb.PropertyFilter_IN {
+			return [][]*pb.PropertyFilter{{p}}
+		}
+		var all [][]*pb.PropertyFilter
+		for _, v := range p.GetValue().GetArrayValue().GetValues() {
+			all = append(all, []*pb.PropertyFilter{{Property: p.GetProperty(), Op: pb.PropertyFilter_EQUAL, Value: v}})
+		}
+		return all
+	}
+	c := f.GetCompositeFilter()
+	if c.GetOp() == pb.CompositeFilter_OR {
+		var all [][]*pb.PropertyFilter
+		for _, sub := range c.GetFilters() {
+			all = append(all, Alternatives(sub)...)
+		}
+		return all
+	}
+	all := [][]*pb.PropertyFilter{nil}
+	for _, sub := range c.GetFilters() {
+		var next [][]*pb.PropertyFilter
+		for _, left := range all {
+			for _, right := range Alternatives(sub) {
+				next = append(next, slices.Concat(left, right))
+			}
+		}
+		all = next
+	}
+	return all
+}
+
+// Answer is what a query returns.
+type Answer struct {
+	Rows       []Row
+	Skipped    int
+	atLimit    bool // there is more, or the limit is 0
+	atPosition bool // the end cursor cut something off
+}
+
+// More is what the answer says about what it left out.
+func (a Answer) More() pb.QueryResultBatch_MoreResultsType {
+	switch {
+	case a.atLimit:
+		return pb.QueryResultBatch_MORE_RESULTS_AFTER_LIMIT
+	case a.atPosition:
+		return pb.QueryResultBatch_MORE_RESULTS_AFTER_CURSOR
+	}
+	return pb.QueryResultBatch_NO_MORE_RESULTS
+}
+
+// Run returns the results, as far as the window goes.
+func (m *Query) Run(entities []*pb.Entity, start, end *Position) Answer {
+	var a Answer
+	a.atLimit = m.limit == 0
+	for _, row := range m.rows(entities) {
+		switch {
+		case start != nil && !m.after(row, start):
+		case end != nil && m.after(row, end):
+			a.atPosition = true
+		case a.Skipped < m.offset:
+			a.Skipped++
+		case m.limit >= 0 && len(a.Rows) >= m.limit:
+			a.atLimit = true
+		default:
+			a.Rows = append(a.Rows, row)
+		}
+	}
+	if m.near != nil {
+		a.Rows = nearest(a.Rows, m.near)
+	}
+	return a
+}
+
+// After is the position of a cursor after a row.
+func After(row Row) *Position { return &Position{row: row} }
+
+func (m *Query) after(row Row, p *Position) bool { return m.compare(row, p.row) > 0 }
+
+// rows are all results in order.
+func (m *Query) rows(entities []*pb.Entity) []Row {
+	var all []Row
+	for _, e := range entities {
+		path := e.GetKey().GetPath()
+		if e.GetKey().GetPartitionId().GetNamespaceId() != m.namespace || len(path) == 0 || m.kind != "" && path[len(path)-1].GetKind() != m.kind {
+			continue
+		}
+		all = append(all, m.rowsOf(e)...)
+	}
+	slices.SortStableFunc(all, m.compare)
+	return m.unique(all)
+}
+
+// unique keeps the first row of each result.
+func (m *Query) unique(all []Row) []Row {
+	if len(m.distinct) > 0 {
+		all = first(all, func(row Row) string { return m.values(row, m.distinct) })
+	}
+	if len(m.projected) > 0 || m.quirks.Rows {
+		return all
+	}
+	return first(all, func(row Row) string { return script.KeyText(row.Entity.GetKey()) })
+}
+
+func first(all []Row, of func(Row) string) []Row {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(all, func(row Row) bool {
+		again := seen[of(row)]
+		seen[of(row)] = true
+		return again
+	})
+}
+
+func (m *Query) values(row Row, names []string) string {
+	var b strings.Builder
+	for _, name := range names {
+		b.WriteString("\x00" + script.ValueText(Raw(m.value(row, name))))
+	}
+	return b.String()
+}
+
+func (m *Query) value(row Row, name string) *pb.Value {
+	if i := m.column(name); i >= 0 {
+		return row.values[i]
+	}
+	return nil
+}
+
+// rowsOf writes out the rows of one entity: every choice of a value for each
+// column that meets one of the alternatives.
+func (m *Query) rowsOf(e *pb.Entity) []Row {
+	rows := []Row{{Entity: e}}
+	for _, c := range m.columns {
+		var next []Row
+		for _, row := range rows {
+			for _, v := range m.indexed(e, c.name) {
+				next = append(next, Row{e, append(slices.Clip(row.values), v)})
+			}
+		}
+		rows = next
+	}
+	return slices.DeleteFunc(rows, func(row Row) bool {
+		return !slices.ContainsFunc(m.dnf, func(and []*pb.PropertyFilter) bool { return m.meets(row, and) })
+	})
+}
+
+// meets reports whether a row meets all filters: an inequality by the row's
+// value, an equality by any value of the entity.
+func (m *Query) meets(row Row, and []*pb.PropertyFilter) bool {
+	for _, f := range and {
+		name := f.GetProperty().GetName()
+		want := f.GetValue()
+		if f.GetOp() == pb.PropertyFilter_HAS_ANCESTOR {
+			if !isAncestor(want.GetKeyValue(), row.Entity.GetKey()) {
+				return false
+			}
+			continue
+		}
+		if IsInequality(f.GetOp()) {
+			if !holds(f.GetOp(), m.value(row, name), want) {
+				return false
+			}
+			continue
+		}
+		if !slices.ContainsFunc(m.indexed(row.Entity, name), func(v *pb.Value) bool { return Compare(v, want) == 0 }) {
+			return false
+		}
+	}
+	return true
+}
+
+func holds(op pb.PropertyFilter_Operator, v, want *pb.Value) bool {
+	order := 0
+	if op != pb.PropertyFilter_NOT_IN {
+		order = Compare(v, want)
+	}
+	switch op {
+	case pb.PropertyFilter_LESS_THAN:
+		return order < 0
+	case pb.PropertyFilter_LESS_THAN_OR_EQUAL:
+		return order <= 0
+	case pb.PropertyFilter_GREATER_THAN:
+		return order > 0
+	case pb.PropertyFilter_GREATER_THAN_OR_EQUAL:
+		return order >= 0
+	case pb.PropertyFilter_NOT_EQUAL:
+		return order != 0
+	case pb.PropertyFilter_NOT_IN:
+		return !slices.ContainsFunc(want.GetArrayValue().GetValues(), func(w *pb.Value) bool { return Compare(v, w) == 0 })
+	}
+	return false
+}
+
+// indexed are the values under which an entity stands in the index of a
+// property, each once.
+func (m *Query) indexed(e *pb.Entity, name string) []*pb.Value {
+	if name == keyName {
+		return []*pb.Value{{ValueType: &pb.Value_KeyValue{KeyValue: e.GetKey()}}}
+	}
+	var all []*pb.Value
+	m.collect(e.GetProperties(), name, &all)
+	slices.SortStableFunc(all, Compare)
+	return slices.CompactFunc(all, func(a, b *pb.Value) bool { return Compare(a, b) == 0 })
+}
+
+func (m *Query) collect(props map[string]*pb.Value, name string, all *[]*pb.Value) {
+	if v, ok := props[name]; ok {
+		m.elements(v, all)
+	}
+	for i := range len(name) {
+		if name[i] != '.' {
+			continue
+		}
+		v := props[name[:i]]
+		if v.GetExcludeFromIndexes() && !m.quirks.Unindexed {
+			continue
+		}
+		if e := v.GetEntityValue(); e != nil {
+			m.collect(e.GetProperties(), name[i+1:], all)
+		}
+		for _, elem := range v.GetArrayValue().GetValues() {
+			if e := elem.GetEntityValue(); e != nil && !elem.GetExcludeFromIndexes() {
+				m.collect(e.GetProperties(), name[i+1:], all)
+			}
+		}
+	}
+}
+
+func (m *Query) elements(v *pb.Value, all *[]*pb.Value) {
+	switch {
+	case v.GetExcludeFromIndexes() || v.GetEntityValue() != nil || v.GetMeaning() == 31:
+	case v.GetArrayValue() != nil:
+		if len(v.GetArrayValue().GetValues()) == 0 && m.quirks.EmptyIsNull {
+			*all = append(*all, &pb.Value{ValueType: &pb.Value_NullValue{}})
+		}
+		for _, elem := range v.GetArrayValue().GetValues() {
+			m.elements(elem, all)
+		}
+	default:
+		*all = append(*all, v)
+	}
+}
+
+// compare orders rows.
+func (m *Query) compare(a, b Row) int {
+	for i, c := range m.columns {
+		order := Compare(a.values[i], b.values[i])
+		if c.desc {
+			order = -order
+		}
+		if order != 0 {
+			return order
+		}
+	}
+	order := CompareKeys(a.Entity.GetKey(), b.Entity.GetKey())
+	if m.keyDesc {
+		order = -order
+	}
+	return order
+}
+
+// Projected is the entity as the query returns it.
+func (m *Query) Projected(row Row, keysOnly bool) *pb.Entity {
+	if len(m.projected) == 0 {
+		if keysOnly {
+			return &pb.Entity{Key: row.Entity.GetKey()}
+		}
+		return row.Entity
+	}
+	e := &pb.Entity{Key: row.Entity.GetKey(), Properties: map[string]*pb.Value{}}
+	for _, name := range m.projected {
+		e.Properties[name] = Raw(m.value(row, name))
+	}
+	return e
+}
+
+// Raw is a value as an index holds it.
+func Raw(v *pb.Value) *pb.Value {
+	raw := &pb.Value{ValueType: v.GetValueType(), Meaning: 18}
+	switch t := v.GetValueType().(type) {
+	case *pb.Value_TimestampValue:
+		raw.ValueType = &pb.Value_IntegerValue{IntegerValue: whole(v)}
+	case *pb.Value_BlobValue:
+		raw.ValueType = &pb.Value_StringValue{StringValue: string(t.BlobValue)}
+	}
+	return raw
+}
+
+// Names are the properties that a query filters by, sorts by or projects.
+func Names(q *pb.Query) []string {
+	var names []string
+	for _, f := range PropertyFilters(q.GetFilter()) {
+		names = append(names, f.GetProperty().GetName())
+	}
+	for _, o := range q.GetOrder() {
+		names = append(names, o.GetProperty().GetName())
+	}
+	for _, p := range q.GetProjection() {
+		names = append(names, p.GetProperty().GetName())
+	}
+	for _, d := range q.GetDistinctOn() {
+		names = append(names, d.GetName())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// PropertyFilters are the leaves of a filter.
+func PropertyFilters(f *pb.Filter) []*pb.PropertyFilter {
+	if p := f.GetPropertyFilter(); p != nil {
+		return []*pb.PropertyFilter{p}
+	}
+	var all []*pb.PropertyFilter
+	for _, sub := range f.GetCompositeFilter().GetFilters() {
+		all = append(all, PropertyFilters(sub)...)
+	}
+	return all
+}
