@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
@@ -18,15 +19,42 @@ const maxWalk = 100
 // it stands, in the words of Google's servers: query.kind[0].
 func unknownName(md protoreflect.MessageDescriptor, body []byte) (name, at string, found bool) {
 	w := &walker{json: json.NewDecoder(bytes.NewReader(body))}
-	w.message(md, "", maxWalk)
+	w.message(md)
 	return w.name, w.at, w.found
 }
 
-// walker reads tokens, not values: a refused body costs no memory.
+// walker reads tokens, not values: a refused body costs no memory, and its
+// millions of elements no text.
 type walker struct {
 	json     *json.Decoder
+	path     []step
 	name, at string
 	found    bool
+}
+
+// step leads into a field, or into one element of it.
+type step struct {
+	field   protoreflect.FieldDescriptor
+	element int
+}
+
+func (s step) String() string {
+	switch {
+	case s.field.IsMap():
+		return fmt.Sprintf("%s[%d].value", s.field.Name(), s.element)
+	case s.field.IsList():
+		return fmt.Sprintf("%s[%d]", s.field.Name(), s.element)
+	}
+	return string(s.field.Name())
+}
+
+// where is the path to the message that is walked.
+func (w *walker) where() string {
+	steps := make([]string, len(w.path))
+	for i, s := range w.path {
+		steps[i] = s.String()
+	}
+	return strings.Join(steps, ".")
 }
 
 // next returns the next token; false ends the walk.
@@ -36,39 +64,43 @@ func (w *walker) next() (json.Token, bool) {
 }
 
 // message walks a value that should be a message; false ends the walk.
-func (w *walker) message(md protoreflect.MessageDescriptor, at string, depth int) bool {
-	if depth == 0 || md.ParentFile().Package() == "google.protobuf" {
+func (w *walker) message(md protoreflect.MessageDescriptor) bool {
+	if len(w.path) == maxWalk || md.ParentFile().Package() == "google.protobuf" {
 		return w.skip() // written in forms of their own
 	}
 	return w.object(func(name string) bool {
 		f := field(md, name)
 		if f == nil {
-			w.name, w.at, w.found = name, at, true
+			w.name, w.at, w.found = name, w.where(), true
 			return false
 		}
-		within := string(f.Name())
-		if at != "" {
-			within = at + "." + within
-		}
+		w.path = append(w.path, step{field: f})
+		defer func() { w.path = w.path[:len(w.path)-1] }()
 		switch {
 		case f.IsMap():
 			i := -1
 			return w.object(func(string) bool {
 				i++
-				return w.value(f.MapValue(), fmt.Sprintf("%s[%d].value", within, i), depth-1)
+				return w.element(f.MapValue(), i)
 			})
 		case f.IsList():
-			return w.list(func(i int) bool { return w.value(f, fmt.Sprintf("%s[%d]", within, i), depth-1) })
+			return w.list(func(i int) bool { return w.element(f, i) })
 		}
-		return w.value(f, within, depth-1)
+		return w.value(f)
 	})
 }
 
-func (w *walker) value(f protoreflect.FieldDescriptor, at string, depth int) bool {
+// element walks the i-th value of the field that the path ends with.
+func (w *walker) element(f protoreflect.FieldDescriptor, i int) bool {
+	w.path[len(w.path)-1].element = i
+	return w.value(f)
+}
+
+func (w *walker) value(f protoreflect.FieldDescriptor) bool {
 	if f.Message() == nil {
 		return w.skip()
 	}
-	return w.message(f.Message(), at, depth)
+	return w.message(f.Message())
 }
 
 // object calls each with every name, to walk its value; another value is
