@@ -39,9 +39,15 @@ func (e *Engine) checkpointWhenGrown() {
 	e.check.writing = true
 	queues := e.queues.Values()
 	e.buried.prune(e.now())
-	deleted := appendTombstones(nil, "", true, slices.Collect(e.buried.all()))
+	deleted := slices.Collect(e.buried.all())
+	notes, facts := e.notes.all(), e.facts.all()
 	e.running.Go(func() {
-		size, err := e.writeCheckpoint(c, queues, [][]byte{deleted})
+		size, err := writeFacts(c, deleted, notes, facts)
+		if err == nil {
+			var more int64
+			more, err = e.writeCheckpoint(c, queues)
+			size += more
+		}
 		if err == nil {
 			err = c.Commit()
 		}
@@ -58,10 +64,29 @@ func (e *Engine) checkpointWhenGrown() {
 	})
 }
 
+// writeFacts writes what is in no queue, as it was when the log was rotated.
+func writeFacts(c *journal.Checkpoint, deleted []tombstone, notes []*Note, facts map[string][]byte) (size int64, err error) {
+	write := func(record []byte) {
+		if err == nil {
+			err = c.Write(record)
+			size += int64(len(record))
+		}
+	}
+	write(appendTombstones(nil, "", true, deleted))
+	for _, n := range notes {
+		write(appendNote(nil, *n))
+	}
+	for key, value := range facts {
+		write(appendFact(nil, Note{key, value}))
+	}
+	return size, err
+}
+
 // writeCheckpoint writes the queues while the engine goes on. Each task is
 // written as it is when its turn comes: whatever happened to it since the log
 // was rotated is in the log that is replayed after the checkpoint.
-func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue, records [][]byte) (size int64, err error) {
+func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue) (size int64, err error) {
+	var records [][]byte
 	flush := func() error {
 		for _, r := range records {
 			if err := c.Write(r); err != nil {
@@ -74,9 +99,6 @@ func (e *Engine) writeCheckpoint(c *journal.Checkpoint, queues []*queue, records
 			return ErrClosed
 		}
 		return nil
-	}
-	if err := flush(); err != nil {
-		return size, err
 	}
 	for _, q := range queues {
 		e.mu.Lock()

@@ -1,7 +1,7 @@
 package engine
 
 import (
-	"context"
+	"math"
 	"slices"
 	"time"
 )
@@ -65,33 +65,30 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 	if q.index == gone {
 		return false
 	}
-	if q.Paused || len(q.due) == 0 || q.running >= q.Settings.MaxConcurrent {
-		e.setAlarm(q, 0)
+	wall := e.o.Clock.Now()
+	now := Micros(wall.UnixMicro())
+	if next, ok := e.expire(q, now); !ok {
+		e.setAlarm(q, next)
 		return false
 	}
-	wall := time.Now()
-	now, t := Micros(wall.UnixMicro()), q.due[0]
+	if q.Paused || q.Settings.Pull || len(q.due) == 0 || q.running >= q.Settings.MaxConcurrent {
+		e.rest(q, never)
+		return false
+	}
+	t := q.due[0]
 	if t.due > now {
-		e.setAlarm(q, t.due)
+		e.rest(q, t.due)
 		return false
 	}
 	if token := q.bucket.ready(wall.UnixNano()); token > wall.UnixNano() {
-		e.setAlarm(q, Micros((token+999)/1000))
+		e.rest(q, Micros((token+999)/1000))
 		return false
 	}
-	if t.expired(now) {
-		if _, err := e.end(t); err != nil {
-			e.o.Logger.Error("an expired task can't be removed", "queue", q.Name, "task", t.id, "error", err)
-			e.setAlarm(q, now.Add(journalPause))
-			return false
-		}
-		return true
-	}
-	q.due.remove(0)
+	q.unwait(t)
 	if err := e.start(t, now, false); err != nil {
 		e.o.Logger.Error("a dispatch can't be recorded, and waits", "queue", q.Name, "task", t.id, "error", err)
-		q.due.push(t)
-		e.setAlarm(q, now.Add(journalPause))
+		q.wait(t)
+		e.rest(q, now.Add(journalPause))
 		return false
 	}
 	q.bucket.take(wall.UnixNano())
@@ -197,19 +194,28 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 	}
 	// Where RunTask made deliveries overlap, the last to end lets the next wait.
 	if t.index == nowhere && t.running == 0 {
-		t.queue.due.push(t)
+		t.queue.wait(t)
+		if t.age == nowhere { // its time was up while it ran, and its end can't be recorded
+			t.queue.aging.push((*aging)(t))
+		}
 	}
 	return false
 }
 
-// setAlarm wakes q at the time at; 0 is never.
+// never is no time at all.
+const never Micros = math.MaxInt64
+
+// rest wakes q at the time at, or when its oldest task expires.
+func (e *Engine) rest(q *queue, at Micros) { e.setAlarm(q, min(at, q.nextExpiry())) }
+
+// setAlarm wakes q at the time at.
 func (e *Engine) setAlarm(q *queue, at Micros) {
 	switch {
 	case q.index >= 0 && q.alarm == at:
 		return
-	case q.index >= 0 && at == 0:
+	case q.index >= 0 && at == never:
 		e.alarms.remove(int(q.index))
-	case at == 0:
+	case at == never:
 	case q.index >= 0:
 		q.alarm = at
 		e.alarms.fix(int(q.index))
@@ -218,7 +224,7 @@ func (e *Engine) setAlarm(q *queue, at Micros) {
 		e.alarms.push(q)
 	}
 	// Where another alarm became the first, the clock is early, which is harmless.
-	if at != 0 && e.alarms[0] == q {
+	if at != never && e.alarms[0] == q {
 		e.setClock()
 	}
 }
@@ -227,9 +233,9 @@ func (e *Engine) setClock() {
 	sleep := maxSleep
 	if len(e.alarms) > 0 {
 		at := time.UnixMicro(int64(e.alarms[0].alarm))
-		sleep = min(max(time.Until(at), 0), maxSleep)
+		sleep = min(max(at.Sub(e.o.Clock.Now()), 0), maxSleep)
 	}
-	e.clock.Reset(sleep)
+	e.timer.Reset(sleep)
 }
 
 // ring wakes the queues whose alarms are due, until Close.
@@ -238,7 +244,7 @@ func (e *Engine) ring() {
 		select {
 		case <-e.ctx.Done():
 			return
-		case <-e.clock.C:
+		case <-e.timer.Chan():
 		}
 		e.mu.Lock()
 		now := e.now()
@@ -263,7 +269,7 @@ func (e *Engine) duplicate(d *Delivery) {
 	again := *d
 	again.Duplicate = true
 	e.running.Go(func() {
-		if sleep(e.ctx, delay) {
+		if e.sleep(delay) {
 			e.o.Deliver(e.ctx, &again)
 		}
 		e.mu.Lock()
@@ -272,15 +278,15 @@ func (e *Engine) duplicate(d *Delivery) {
 	})
 }
 
-// sleep waits for d and reports whether ctx is still alive.
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits for d and reports whether the engine is still open.
+func (e *Engine) sleep(d time.Duration) bool {
 	if d > 0 {
-		timer := time.NewTimer(d)
+		timer := e.o.Clock.NewTimer(d)
 		defer timer.Stop()
 		select {
-		case <-ctx.Done():
-		case <-timer.C:
+		case <-e.ctx.Done():
+		case <-timer.Chan():
 		}
 	}
-	return ctx.Err() == nil
+	return e.ctx.Err() == nil
 }

@@ -24,9 +24,10 @@ func (m Micros) Sub(u Micros) time.Duration { return time.Duration(m-u) * time.M
 // Add returns the time d after m, rounded down.
 func (m Micros) Add(d time.Duration) Micros { return m + Micros(d/time.Microsecond) }
 
-// Bounds that are the service's own.
+// Bounds and defaults that are the service's own.
 const (
-	Retention = 31 * 24 * time.Hour // the longest life of a task
+	Retention = 31 * 24 * time.Hour // how long a task lives in a queue that doesn't say
+	Tombstone = time.Hour           // the same for the name of an ended task
 	MaxQueues = 1000                // per location
 )
 
@@ -39,10 +40,13 @@ type Options struct {
 	Dir   string        // data folder; "" keeps everything in memory
 	Fsync journal.Fsync // of the folder's journal
 
+	Clock Clock // nil is real time
+
 	MaxInFlight    int           // deliveries at a time over all queues; 1000
-	Unlimited      bool          // ignore the rates of queues (their concurrency still counts)
-	TaskTombstone  time.Duration // how long the name of an ended task stays taken; 1 h, negative: not at all
+	Unlimited      bool          // ignore the rates of queues and of leases (their concurrency still counts)
+	TaskTombstone  time.Duration // how long the name of an ended task stays taken; 0: as its queue says, negative: not at all
 	QueueTombstone time.Duration // the same for queues; 72 h, negative: not at all
+	Throttle       bool          // slow queues down whose targets ask for it; see throttle
 
 	Duplicate float64 // the share of attempts that is delivered twice, 0 to 1
 	Seed      uint64  // chooses which
@@ -60,6 +64,11 @@ var (
 	ErrTaskExists      = errors.New("task exists")
 	ErrTaskTombstoned  = errors.New("task existed recently")
 	ErrTooManyForced   = errors.New("too many forced deliveries in flight")
+	ErrQueueType       = errors.New("not possible with a queue of this type")
+	ErrPaused          = errors.New("queue is paused")
+	ErrLeaseLost       = errors.New("the lease is held no longer")
+	ErrTooManyLeases   = fmt.Errorf("more than %d calls a second that lease", leaseRate)
+	ErrTooMuchKept     = fmt.Errorf("more than %d bytes of facts", maxFactBytes)
 	ErrClosed          = errors.New("closed")
 )
 
@@ -82,9 +91,11 @@ type Engine struct {
 	duplicates int       // deliveries beyond the real ones, waiting ones included
 	seq        uint64    // of the task created last
 	record     []byte    // reused for encoding
+	notes      notes
+	facts      facts
 
 	alarms heap[*queue] // queues that wait for a time
-	clock  *time.Timer  // for the first of alarms
+	timer  Timer        // for the first of alarms
 	check  checkpoints
 }
 
@@ -100,8 +111,10 @@ func Open(o Options) (*Engine, error) {
 		return nil, fmt.Errorf("engine: share of duplicates %v: must be within [0, 1]", o.Duplicate)
 	}
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1000)
-	o.TaskTombstone = cmp.Or(o.TaskTombstone, time.Hour)
 	o.QueueTombstone = cmp.Or(o.QueueTombstone, 72*time.Hour)
+	if o.Clock == nil {
+		o.Clock = realClock{}
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -114,7 +127,7 @@ func Open(o Options) (*Engine, error) {
 		e.log = log
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
-	e.clock = time.NewTimer(maxSleep)
+	e.timer = o.Clock.NewTimer(maxSleep)
 	e.running.Go(e.ring)
 
 	e.mu.Lock()
@@ -139,12 +152,12 @@ func (e *Engine) Close() error {
 	if closed {
 		return nil
 	}
-	e.clock.Stop()
+	e.timer.Stop()
 	return e.log.Close()
 }
 
-// now is the one clock of the engine.
-func (e *Engine) now() Micros { return Micros(time.Now().UnixMicro()) }
+// now is the one time of the engine.
+func (e *Engine) now() Micros { return Micros(e.o.Clock.Now().UnixMicro()) }
 
 // write appends the record that f encodes. The caller holds the lock and
 // changes the state only when there is no error.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -10,10 +11,14 @@ import (
 
 // Settings are what the engine acts on in a queue.
 type Settings struct {
-	Rate          float64 // dispatches per second, above 0
-	Burst         int     // size of the token bucket
-	MaxConcurrent int
-	Retry         Retry // for tasks without one of their own
+	Pull          bool    // tasks are leased and never delivered; can't be changed
+	Rate          float64 // dispatches per second, above 0; without effect on pull queues
+	Burst         int     // size of the token bucket; likewise
+	MaxConcurrent int     // likewise
+	Retry         Retry   // for tasks without one of their own; of pull queues only MaxAttempts counts
+
+	TaskTTL      time.Duration // how long a task lives; 0 is Retention
+	TombstoneTTL time.Duration // how long the name of an ended one stays taken; 0 is Tombstone
 }
 
 // A Queue describes a queue.
@@ -33,7 +38,12 @@ type queue struct {
 	Queue
 	tasks  btree.Map[string, *task] // by id
 	due    heap[*task]              // those that wait
+	aging  heap[*aging]             // those that expire, but for some that are running
+	tagged *tagged                  // those that wait in a pull queue, by tag
 	bucket bucket
+	leases bucket // calls that lease
+	slow   throttle
+	ttl    time.Duration
 
 	running    int
 	named      graveyard // ids that callers chose
@@ -52,21 +62,33 @@ func (q *queue) place() *int32        { return &q.index }
 
 func (e *Engine) newQueue(desc Queue) *queue {
 	q := &queue{Queue: desc, index: nowhere}
-	q.named.ttl = e.o.TaskTombstone
-	q.anonymous = graveyard{ttl: e.o.TaskTombstone, limit: maxAnonymous}
+	q.anonymous.limit = maxAnonymous
+	if desc.Settings.Pull {
+		q.tagged = newTagged()
+		if !e.o.Unlimited {
+			q.leases.limit(leaseRate, leaseRate)
+		}
+	}
 	e.setLimits(q)
 	return q
 }
 
+// setLimits puts the settings of q into effect.
 func (e *Engine) setLimits(q *queue) {
 	if !e.o.Unlimited {
 		q.bucket.limit(q.Settings.Rate, q.Settings.Burst)
 	}
+	q.ttl = cmp.Or(q.Settings.TaskTTL, Retention)
+	q.named.ttl = cmp.Or(e.o.TaskTombstone, q.Settings.TombstoneTTL, Tombstone)
+	q.anonymous.ttl = q.named.ttl
 }
 
 func (s Settings) check() error {
 	if !(s.Rate > 0) || s.Burst < 1 || s.MaxConcurrent < 1 {
 		return fmt.Errorf("settings %+v: rate, burst and concurrency must be positive", s)
+	}
+	if s.TaskTTL < 0 || s.TombstoneTTL < 0 {
+		return fmt.Errorf("settings %+v: times to live must not be negative", s)
 	}
 	return nil
 }
@@ -142,12 +164,16 @@ func (e *Engine) change(name string, f func(*Queue) error) (Queue, error) {
 	return e.putQueue(q, desc)
 }
 
-// UpdateQueue lets f change the settings and the spec of a queue. The spec must
-// be replaced, not written to. When f fails nothing changes.
+// UpdateQueue lets f change the settings and the spec of a queue, but for its
+// type. The spec must be replaced, not written to. When f fails nothing changes.
 func (e *Engine) UpdateQueue(name string, f func(*Queue) error) (Queue, error) {
 	return e.change(name, func(desc *Queue) error {
+		pull := desc.Settings.Pull
 		if err := f(desc); err != nil {
 			return err
+		}
+		if desc.Settings.Pull != pull {
+			return ErrQueueType
 		}
 		return desc.Settings.check()
 	})
@@ -234,7 +260,10 @@ func (q *queue) clear() {
 		return true
 	})
 	q.tasks.Clear()
-	q.due = nil
+	q.due, q.aging = nil, nil
+	if q.tagged != nil {
+		q.tagged = newTagged()
+	}
 }
 
 // PurgeQueue removes all tasks of a queue; their names stay taken for the time

@@ -19,6 +19,15 @@ const (
 	opTaskEnd                       // and when
 	opPurge                         // of a queue, and when
 	opTombstones                    // of a queue's tasks or, without a name, of queues; only in checkpoints
+
+	// Since version 2 of the format. The first two stand for opQueue and opTask
+	// only where there is more to say, so that folders stay readable by the
+	// version before as long as nothing new is used.
+	opQueueMore // opQueue with the type and the times to live
+	opTaskTag   // opTask with the tag
+	opGroup     // several records that came to pass as one
+	opNote
+	opFact
 )
 
 var errRecord = errors.New("cut short")
@@ -47,14 +56,41 @@ func appendRetry(b []byte, r *Retry) []byte {
 }
 
 func appendQueue(b []byte, q *Queue) []byte {
-	b = appendText(append(b, opQueue), q.Name)
+	op := opQueue
+	more := q.Settings.Pull || q.Settings.TaskTTL != 0 || q.Settings.TombstoneTTL != 0
+	if more {
+		op = opQueueMore
+	}
+	b = appendText(append(b, op), q.Name)
 	b = binary.BigEndian.AppendUint64(b, math.Float64bits(q.Settings.Rate))
 	b = appendInt(b, q.Settings.Burst)
 	b = appendInt(b, q.Settings.MaxConcurrent)
 	b = appendRetry(b, &q.Settings.Retry)
 	b = appendText(b, q.Spec)
 	b = appendBool(b, q.Paused)
-	return appendInt(b, q.Purged)
+	b = appendInt(b, q.Purged)
+	if more {
+		b = appendBool(b, q.Settings.Pull)
+		b = appendInt(b, q.Settings.TaskTTL)
+		b = appendInt(b, q.Settings.TombstoneTTL)
+	}
+	return b
+}
+
+// appendGrouped adds a record to a group.
+func appendGrouped(b []byte, f func(b []byte) []byte) []byte {
+	start := len(b)
+	b = f(append(b, 0, 0, 0, 0))
+	binary.BigEndian.PutUint32(b[start:], uint32(len(b)-start-4))
+	return b
+}
+
+func appendNote(b []byte, n Note) []byte {
+	return appendText(appendText(append(b, opNote), n.Key), n.Value)
+}
+
+func appendFact(b []byte, n Note) []byte {
+	return appendText(appendText(append(b, opFact), n.Key), n.Value)
 }
 
 func appendQueueDeletion(b []byte, name string, at Micros) []byte {
@@ -66,7 +102,11 @@ func appendPurge(b []byte, name string, at Micros) []byte {
 }
 
 func appendTask(b []byte, t *task) []byte {
-	b = appendText(append(b, opTask), t.queue.Name)
+	op := opTask
+	if t.tag != "" {
+		op = opTaskTag
+	}
+	b = appendText(append(b, op), t.queue.Name)
 	b = appendText(b, t.id)
 	b = appendBool(b, t.named)
 	b = appendInt(b, t.created)
@@ -79,6 +119,9 @@ func appendTask(b []byte, t *task) []byte {
 	b = appendBool(b, t.tries != nil)
 	if t.tries != nil {
 		b = appendTriesFields(b, t.tries)
+	}
+	if t.tag != "" {
+		b = appendText(b, t.tag)
 	}
 	return b
 }
@@ -206,6 +249,23 @@ func (d *decoder) tries() *Tries {
 // What a record speaks of may be missing: a checkpoint is written while the
 // engine works, so it can be ahead of the records that follow it.
 func (e *Engine) replay(record []byte) error {
+	if len(record) == 0 || record[0] != opGroup {
+		return e.replayOne(record)
+	}
+	for rest := record[1:]; len(rest) > 0; {
+		if len(rest) < 4 || uint64(binary.BigEndian.Uint32(rest)) > uint64(len(rest)-4) {
+			return fmt.Errorf("record of kind %d: %w", opGroup, errRecord)
+		}
+		n := binary.BigEndian.Uint32(rest) + 4
+		if err := e.replayOne(rest[4:n]); err != nil {
+			return err
+		}
+		rest = rest[n:]
+	}
+	return nil
+}
+
+func (e *Engine) replayOne(record []byte) error {
 	d := decoder{b: record}
 	var op byte
 	if b := d.take(1); b != nil {
@@ -214,8 +274,8 @@ func (e *Engine) replay(record []byte) error {
 	name := d.text()
 	q, live := e.queues.Get(name)
 	switch op {
-	case opQueue:
-		e.replayQueue(&d, name, q)
+	case opQueue, opQueueMore:
+		e.replayQueue(&d, name, q, op == opQueueMore)
 	case opQueueDeletion:
 		at := d.micros()
 		if d.err == nil && live {
@@ -223,13 +283,13 @@ func (e *Engine) replay(record []byte) error {
 		} else if d.err == nil {
 			e.buried.bury(markOf(name), at)
 		}
-	case opTask:
-		e.replayTask(&d, q)
+	case opTask, opTaskTag:
+		e.replayTask(&d, q, op == opTaskTag)
 	case opTries:
 		id, due, tries := d.text(), d.micros(), d.tries()
 		if t := q.replayed(id); t != nil && d.err == nil {
-			t.due, t.tries = due, tries
-			q.due.fix(int(t.index))
+			q.reschedule(t, due)
+			t.tries = tries
 		}
 	case opTaskEnd:
 		id, named, at := d.text(), d.bool(), d.micros()
@@ -238,7 +298,7 @@ func (e *Engine) replay(record []byte) error {
 		}
 		t := q.replayed(id)
 		if t == nil {
-			t = &task{queue: q, id: id, index: nowhere}
+			t = &task{queue: q, id: id, index: nowhere, age: nowhere}
 		}
 		t.named = named
 		e.drop(t, at)
@@ -256,6 +316,15 @@ func (e *Engine) replay(record []byte) error {
 		case live:
 			d.tombstones(&q.anonymous)
 		}
+	case opNote, opFact:
+		n := Note{Key: name, Value: d.bytes()}
+		switch {
+		case d.err != nil:
+		case op == opNote:
+			e.notes.put(n)
+		default:
+			e.facts.put(n)
+		}
 	default:
 		return fmt.Errorf("record of unknown kind %d: written by a newer version?", op)
 	}
@@ -265,7 +334,7 @@ func (e *Engine) replay(record []byte) error {
 	return nil
 }
 
-func (e *Engine) replayQueue(d *decoder, name string, q *queue) {
+func (e *Engine) replayQueue(d *decoder, name string, q *queue, more bool) {
 	desc := Queue{
 		Name: name,
 		Settings: Settings{
@@ -273,8 +342,15 @@ func (e *Engine) replayQueue(d *decoder, name string, q *queue) {
 		},
 		Spec: d.bytes(), Paused: d.bool(), Purged: d.micros(),
 	}
+	if more {
+		desc.Settings.Pull = d.bool()
+		desc.Settings.TaskTTL, desc.Settings.TombstoneTTL = d.duration(), d.duration()
+	}
 	if d.err == nil {
 		d.err = desc.Settings.check()
+	}
+	if d.err == nil && q != nil && q.Settings.Pull != desc.Settings.Pull {
+		d.err = ErrQueueType
 	}
 	if d.err != nil {
 		return
@@ -287,11 +363,11 @@ func (e *Engine) replayQueue(d *decoder, name string, q *queue) {
 	e.setLimits(q)
 }
 
-func (e *Engine) replayTask(d *decoder, q *queue) {
+func (e *Engine) replayTask(d *decoder, q *queue, tagged bool) {
 	e.seq++
 	t := &task{
 		queue: q, id: d.text(), named: d.bool(), created: d.micros(), due: d.micros(), spec: d.bytes(),
-		seq: e.seq, index: nowhere,
+		seq: e.seq, index: nowhere, age: nowhere,
 	}
 	if d.bool() {
 		retry := d.retry()
@@ -300,11 +376,15 @@ func (e *Engine) replayTask(d *decoder, q *queue) {
 	if d.bool() {
 		t.tries = d.tries()
 	}
+	if tagged {
+		t.tag = d.text()
+	}
 	if d.err != nil || q == nil {
 		return
 	}
 	if old := q.replayed(t.id); old != nil {
-		q.due.remove(int(old.index))
+		q.unwait(old)
+		q.aging.remove(int(old.age))
 	}
 	// A checkpoint that was ahead of a purge had this task buried by it.
 	if len(q.named.since) > 0 || len(q.anonymous.since) > 0 {
@@ -312,8 +392,7 @@ func (e *Engine) replayTask(d *decoder, q *queue) {
 		q.named.forget(m)
 		q.anonymous.forget(m)
 	}
-	q.tasks.Set(t.id, t)
-	q.due.push(t)
+	q.add(t)
 }
 
 func (d *decoder) tombstones(g *graveyard) {

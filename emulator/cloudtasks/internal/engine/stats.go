@@ -16,6 +16,7 @@ type QueueStats struct {
 	Oldest     Micros // the earliest time a waiting task is or was due; 0: none
 	Executed   uint64 // deliveries answered in the last minute
 	Dispatched uint64 // attempts since the start of the process
+	Rate       float64 // dispatches a second that are possible now; 0: not limited
 	Failure    Failure
 }
 
@@ -34,16 +35,34 @@ func (e *Engine) Stats() Stats {
 	now := e.now()
 	s := Stats{InFlight: e.inFlight + e.duplicates}
 	e.queues.Scan(func(_ string, q *queue) bool {
-		qs := QueueStats{
-			Name: q.Name, Paused: q.Paused,
-			Waiting: len(q.due), Running: q.running, Tasks: q.tasks.Len(),
-			Executed: q.executed.sum(now), Dispatched: q.dispatched, Failure: q.failure,
-		}
-		if len(q.due) > 0 {
-			qs.Oldest = q.due[0].due
-		}
-		s.Queues = append(s.Queues, qs)
+		s.Queues = append(s.Queues, e.look(q, now))
 		return true
 	})
+	return s
+}
+
+// QueueStats looks at one queue.
+func (e *Engine) QueueStats(name string) (QueueStats, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	q, err := e.queue(name)
+	if err != nil {
+		return QueueStats{}, err
+	}
+	return e.look(q, e.now()), nil
+}
+
+func (e *Engine) look(q *queue, now Micros) QueueStats {
+	s := QueueStats{
+		Name: q.Name, Paused: q.Paused,
+		Waiting: len(q.due), Running: q.running, Tasks: q.tasks.Len(),
+		Executed: q.executed.sum(now), Dispatched: q.dispatched, Failure: q.failure,
+	}
+	if !e.o.Unlimited {
+		s.Rate = q.Settings.Rate
+	}
+	if len(q.due) > 0 {
+		s.Oldest = q.due[0].due
+	}
 	return s
 }

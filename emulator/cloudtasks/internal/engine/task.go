@@ -13,6 +13,7 @@ type NewTask struct {
 	Due   Micros // a time in the past means now
 	Retry *Retry // nil: the queue's; not to be changed afterwards
 	Spec  []byte // the adapters' own; not to be changed afterwards
+	Tag   string // of a pull task
 }
 
 // A Task describes a task.
@@ -21,13 +22,14 @@ type Task struct {
 	ID      string
 	Spec    []byte // the adapters' own; not to be changed
 	Created Micros // whole seconds
-	Due     Micros // when the next attempt is due
+	Due     Micros // when the next attempt is due; of a leased task: when the lease ends
+	Tag     string
 	Tries
 }
 
 // Tries is what is kept of a task's attempts.
 type Tries struct {
-	Dispatches int    // attempts sent
+	Dispatches int    // attempts sent, or leases
 	Responses  int    // attempts answered
 	Executions int    // attempts that their Result called executed
 	First      Micros // first dispatch; 0: none yet
@@ -44,10 +46,12 @@ type task struct {
 	spec    []byte
 	retry   *Retry
 	tries   *Tries // nil before the first attempt: most waiting tasks
+	tag     string
 	created Micros
 	due     Micros
 	seq     uint64 // of creation, for tasks due at one instant
-	index   int32
+	index   int32  // in queue.due
+	age     int32  // in queue.aging
 	running int32
 	named   bool // by the caller
 }
@@ -57,10 +61,10 @@ func (t *task) before(u *task) bool {
 }
 func (t *task) place() *int32 { return &t.index }
 
-func (t *task) expired(now Micros) bool { return now.Sub(t.created) >= Retention }
+func (t *task) expired(now Micros) bool { return now >= t.expiry() }
 
 func (t *task) describe() Task {
-	d := Task{Queue: t.queue.Name, ID: t.id, Spec: t.spec, Created: t.created, Due: t.due}
+	d := Task{Queue: t.queue.Name, ID: t.id, Spec: t.spec, Created: t.created, Due: t.due, Tag: t.tag}
 	if t.tries != nil {
 		d.Tries = *t.tries
 	}
@@ -75,32 +79,63 @@ func (e *Engine) CreateTask(queue string, n NewTask) (Task, error) {
 		e.mu.Unlock()
 		return Task{}, err
 	}
-	now := e.now()
-	if err := q.mayCreate(n.ID, now); err != nil {
+	t, err := e.newTask(q, n, e.now())
+	if err != nil {
 		e.mu.Unlock()
 		return Task{}, err
-	}
-	e.seq++
-	t := &task{
-		queue: q, id: n.ID, named: n.ID != "", spec: n.Spec, retry: n.Retry, seq: e.seq, index: nowhere,
-		due:     max(n.Due, now),
-		created: now - now%Micros(time.Second/time.Microsecond),
-	}
-	for t.id == "" || !t.named && q.mayCreate(t.id, now) != nil {
-		t.id = strconv.FormatUint(rand.Uint64(), 10)
 	}
 	synced, err := e.write(func(b []byte) []byte { return appendTask(b, t) })
 	if err != nil {
 		e.mu.Unlock()
 		return Task{}, err
 	}
-	q.tasks.Set(t.id, t)
-	q.due.push(t)
+	q.add(t)
 	created := t.describe()
 	e.wake(q)
 	e.dispatch()
 	e.mu.Unlock()
 	return created, synced.Wait()
+}
+
+// newTask is the task that n asks for, which isn't in the queue yet.
+func (e *Engine) newTask(q *queue, n NewTask, now Micros) (*task, error) {
+	if err := q.mayCreate(n.ID, now); err != nil {
+		return nil, err
+	}
+	e.seq++
+	t := &task{
+		queue: q, id: n.ID, named: n.ID != "", spec: n.Spec, retry: n.Retry, tag: n.Tag, seq: e.seq,
+		index: nowhere, age: nowhere,
+		due:     max(n.Due, now),
+		created: now - now%Micros(time.Second/time.Microsecond),
+	}
+	for t.id == "" || !t.named && q.mayCreate(t.id, now) != nil {
+		t.id = strconv.FormatUint(rand.Uint64(), 10)
+	}
+	return t, nil
+}
+
+// add puts a new task into its queue.
+func (q *queue) add(t *task) {
+	q.tasks.Set(t.id, t)
+	q.wait(t)
+	q.aging.push((*aging)(t))
+}
+
+// wait lets t wait for its time.
+func (q *queue) wait(t *task) {
+	q.due.push(t)
+	if q.tagged != nil {
+		q.tagged.Set(t)
+	}
+}
+
+// unwait takes a waiting task out, to be changed.
+func (q *queue) unwait(t *task) {
+	q.due.remove(int(t.index))
+	if q.tagged != nil {
+		q.tagged.Delete(t)
+	}
 }
 
 func (q *queue) mayCreate(id string, now Micros) error {
@@ -205,14 +240,17 @@ func (e *Engine) end(t *task) (wait func() error, err error) {
 func (e *Engine) drop(t *task, now Micros) {
 	q := t.queue
 	if t.index >= 0 {
-		q.due.remove(int(t.index))
+		q.unwait(t)
+	}
+	if t.age >= 0 {
+		q.aging.remove(int(t.age))
 	}
 	t.index = gone
 	q.tasks.Delete(t.id)
 	q.bury(t, now)
 }
 
-// RunTask delivers a task now, whether or not it is due, running, limited or
+// RunTask delivers a task of a push queue now, whether or not it is due, running, limited or
 // paused, in place of the delivery that it waited for. It doesn't wait for the
 // answer. When the delivery fails, the next is due a backoff after this call.
 func (e *Engine) RunTask(queue, id string) (Task, error) {
@@ -225,12 +263,15 @@ func (e *Engine) RunTask(queue, id string) (Task, error) {
 	if e.inFlight >= 2*e.o.MaxInFlight {
 		return Task{}, ErrTooManyForced
 	}
+	if t.queue.Settings.Pull {
+		return Task{}, ErrQueueType
+	}
 	if t.index >= 0 {
-		t.queue.due.remove(int(t.index))
+		t.queue.unwait(t)
 	}
 	if err := e.start(t, e.now(), true); err != nil {
 		if t.running == 0 {
-			t.queue.due.push(t)
+			t.queue.wait(t)
 		}
 		return Task{}, err
 	}
