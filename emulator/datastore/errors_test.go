@@ -140,6 +140,10 @@ func TestRefusedCommits(t *testing.T) {
 		{"vector with NaN", []*pb.Mutation{upsert(key("A", "n"), "p", vector(true, double(math.NaN())))}, 0, "Vector cannot contain NaN values."},
 		{"vector in an array", []*pb.Mutation{upsert(key("A", "n"), "p", array(vector(true, double(1))))}, 0, "list_value cannot contain a Value containing another list_value."},
 		{"an integer that is a vector", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: integer(1).ValueType, Meaning: 31})}, 0, `Value "p" has a meaning 31 which does not match vector field.`},
+		{"an entity that is a vector", []*pb.Mutation{upsert(key("A", "n"), "p", meaning(entityValue(&pb.Entity{}), 31))}, 0, `Value "p" has a meaning 31 which does not match vector field.`},
+		{"several bad properties", []*pb.Mutation{with(put("A", "n", 1), func(m *pb.Mutation) {
+			m.GetUpsert().Properties = props{"g": {}, "c": {}, "f": {}, "b": {}, "a": integer(1), "d": {}, "h": {}, "e": {}}
+		})}, 0, `The value "b" does not contain a value.`},
 		{"array with a meaning", []*pb.Mutation{upsert(key("A", "n"), "p", &pb.Value{ValueType: array().ValueType, Meaning: 9})}, 0, "A Value containing a list_value cannot specify a meaning."},
 		{"incomplete key value", []*pb.Mutation{upsert(key("A", "n"), "p", keyValue(path(&pb.Key_PathElement{Kind: "A"})))}, 0, "Key path element must not be incomplete: [A: ]"},
 		{"empty key value", []*pb.Mutation{upsert(key("A", "n"), "p", keyValue(path()))}, 0, "Key path is empty."},

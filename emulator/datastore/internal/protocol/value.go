@@ -15,20 +15,30 @@ const (
 )
 
 // properties checks the properties of an entity and brings their values into
-// the form in which they are stored: times in whole microseconds.
+// the form in which they are stored: times in whole microseconds. Of several
+// that are wrong, the error is about the first in the order of names.
 func (p partition) properties(props map[string]*pb.Value, depth int, unindexed bool) error {
 	if depth > maxNesting {
 		return invalid("At most %d nested entity values are supported.", maxNesting)
 	}
+	var first error
+	var wrong string
 	for name, v := range props {
-		if err := checkName("The property.name", name); err != nil {
-			return err
+		if first != nil && name > wrong {
+			continue
 		}
-		if err := p.value(name, v, depth, unindexed, false); err != nil {
-			return err
+		if err := p.property(name, v, depth, unindexed); err != nil {
+			first, wrong = err, name
 		}
 	}
-	return nil
+	return first
+}
+
+func (p partition) property(name string, v *pb.Value, depth int, unindexed bool) error {
+	if err := checkName("The property.name", name); err != nil {
+		return err
+	}
+	return p.value(name, v, depth, unindexed, false)
 }
 
 func (p partition) value(name string, v *pb.Value, depth int, unindexed, inArray bool) error {
