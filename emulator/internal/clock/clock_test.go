@@ -113,14 +113,14 @@ func TestAdvanceFiresInOrder(t *testing.T) {
 				c.Freeze()
 			}
 			var mu sync.Mutex
-			var fired []time.Duration
+			var fired []int
 			var wake []<-chan time.Time
-			hours := []time.Duration{5, 1, 4, 9, 3, 8, 2, 7, 6, 25, 30}
+			hours := []int{5, 1, 4, 9, 3, 8, 2, 7, 6, 25, 30}
 			start := c.Now()
 			for _, h := range hours {
-				wake = append(wake, c.NewTimer(h*time.Hour).C)
+				wake = append(wake, c.NewTimer(time.Duration(h)*time.Hour).C)
 			}
-			at := make(map[time.Duration]time.Time)
+			at := make(map[int]time.Time)
 			for i, h := range hours {
 				go func() {
 					now := <-wake[i]
