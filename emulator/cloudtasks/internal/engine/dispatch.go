@@ -230,12 +230,11 @@ func (e *Engine) setAlarm(q *queue, at Micros) {
 }
 
 func (e *Engine) setClock() {
-	sleep := maxSleep
+	at := e.now().Add(maxSleep)
 	if len(e.alarms) > 0 {
-		at := time.UnixMicro(int64(e.alarms[0].alarm))
-		sleep = min(max(at.Sub(e.o.Clock.Now()), 0), maxSleep)
+		at = min(at, e.alarms[0].alarm)
 	}
-	e.timer.Reset(sleep)
+	e.timer.ResetAt(time.UnixMicro(int64(at)))
 }
 
 // ring wakes the queues whose alarms are due, until Close.
@@ -244,7 +243,7 @@ func (e *Engine) ring() {
 		select {
 		case <-e.ctx.Done():
 			return
-		case <-e.timer.Chan():
+		case <-e.timer.C:
 		}
 		e.mu.Lock()
 		now := e.now()
@@ -285,7 +284,7 @@ func (e *Engine) sleep(d time.Duration) bool {
 		defer timer.Stop()
 		select {
 		case <-e.ctx.Done():
-		case <-timer.Chan():
+		case <-timer.C:
 		}
 	}
 	return e.ctx.Err() == nil

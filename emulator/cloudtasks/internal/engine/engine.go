@@ -11,6 +11,7 @@ import (
 
 	"github.com/tidwall/btree"
 
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 )
 
@@ -40,7 +41,7 @@ type Options struct {
 	Dir   string        // data folder; "" keeps everything in memory
 	Fsync journal.Fsync // of the folder's journal
 
-	Clock Clock // nil is real time
+	Clock *clock.Clock // nil is the machine's; deadlines of deliveries are the machine's anyway
 
 	MaxInFlight    int           // deliveries at a time over all queues; 1000
 	Unlimited      bool          // ignore the rates of queues and of leases (their concurrency still counts)
@@ -95,7 +96,7 @@ type Engine struct {
 	facts      facts
 
 	alarms heap[*queue] // queues that wait for a time
-	timer  Timer        // for the first of alarms
+	timer  *clock.Timer // for the first of alarms
 	check  checkpoints
 }
 
@@ -112,9 +113,6 @@ func Open(o Options) (*Engine, error) {
 	}
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1000)
 	o.QueueTombstone = cmp.Or(o.QueueTombstone, 72*time.Hour)
-	if o.Clock == nil {
-		o.Clock = realClock{}
-	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
