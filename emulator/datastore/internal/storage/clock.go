@@ -1,9 +1,7 @@
 package storage
 
-import "time"
-
 // now is the clock in Datastore's unit.
-func now() int64 { return time.Now().UnixMicro() }
+func (s *Store) now() int64 { return s.clock.Now().UnixMicro() }
 
 // TimeOf is the time (µs) that a View speaks for. For the live state it is to be
 // called inside Read; later commits get later versions then.
@@ -11,7 +9,7 @@ func (db *DB) TimeOf(v View) int64 {
 	if v.Time != 0 {
 		return v.Time
 	}
-	t := max(now(), v.Version)
+	t := max(db.store.now(), v.Version)
 	db.spokeFor(t)
 	return t
 }
@@ -35,4 +33,4 @@ func (db *DB) spokeFor(t int64) {
 
 // nextVersion is the version of the next commit: after every other one, and
 // after every time for which a state was shown.
-func (db *DB) nextVersion() int64 { return max(now(), db.version+1, db.told.Load()+1) }
+func (db *DB) nextVersion() int64 { return max(db.store.now(), db.version+1, db.told.Load()+1) }

@@ -89,7 +89,7 @@ func (db *DB) At(t int64) (View, error) {
 	db.mu.Lock()
 	h := &db.history
 	h.expireViews()
-	if oldest := max(h.horizon, now()-historyAge.Microseconds()); t < oldest {
+	if oldest := max(h.horizon, db.store.now()-historyAge.Microseconds()); t < oldest {
 		db.mu.Unlock()
 		return View{}, &TooOldError{Oldest: oldest}
 	}

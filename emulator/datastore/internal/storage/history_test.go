@@ -114,9 +114,9 @@ func TestThePastEnds(t *testing.T) {
 			s, _ := Open(nil)
 			db := s.DB(ID{Project: "p"})
 			commit(t, db, 1)
-			ends(t, db, now()-time.Hour.Microseconds())
+			ends(t, db, s.now()-time.Hour.Microseconds())
 			time.Sleep(2 * time.Hour)
-			ends(t, db, now()-time.Hour.Microseconds())
+			ends(t, db, s.now()-time.Hour.Microseconds())
 			commit(t, db, 2)
 			if n := len(db.history.changes); n != 1 {
 				t.Errorf("%d changes are kept; want the last one", n)

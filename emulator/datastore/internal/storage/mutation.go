@@ -106,7 +106,7 @@ func (db *DB) Prepare(mutations []Mutation) error {
 	if !slices.ContainsFunc(mutations, func(m Mutation) bool { return m.Compute != nil }) {
 		return nil
 	}
-	at := now()
+	at := db.store.now()
 	left := make(map[string]*Entity, len(mutations)) // by earlier mutations
 	for i := range mutations {
 		m := &mutations[i]

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 )
 
@@ -17,6 +18,7 @@ type ID struct{ Project, Database string }
 // Store holds all databases of one server.
 type Store struct {
 	journal *journal.Journal // nil in memory
+	clock   *clock.Clock
 	logger  *slog.Logger
 
 	mu        sync.RWMutex
@@ -32,6 +34,7 @@ type Store struct {
 type Options struct {
 	Dir    string        // data folder; "" keeps everything in memory
 	Fsync  journal.Fsync // as package journal says
+	Clock  *clock.Clock  // of versions and read times; nil is the machine's
 	Logger *slog.Logger  // nil discards
 }
 
@@ -40,7 +43,7 @@ func Open(o *Options) (*Store, error) {
 	if o == nil {
 		o = &Options{}
 	}
-	s := &Store{logger: o.Logger, databases: map[ID]*DB{}}
+	s := &Store{clock: o.Clock, logger: o.Logger, databases: map[ID]*DB{}}
 	if s.logger == nil {
 		s.logger = slog.New(slog.DiscardHandler)
 	}
@@ -79,7 +82,7 @@ func (s *Store) DB(id ID) *DB {
 	defer s.mu.Unlock()
 	if db = s.databases[id]; db == nil {
 		db = &DB{ID: id, store: s, tables: newTables(), reserved: map[uint64]struct{}{}}
-		db.gone.forgotten = now()
+		db.gone.forgotten = s.now()
 		db.setIndexes(s.indexes)
 		s.databases[id] = db
 	}
