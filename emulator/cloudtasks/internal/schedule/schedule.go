@@ -1,0 +1,79 @@
+package schedule
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// maxText bounds the text of a schedule, in bytes.
+const maxText = 1024
+
+// horizon bounds the search for a time: the fifth Monday of February can be forty
+// years away.
+const horizon = 41 // years
+
+// A Schedule is a set of times. Parse makes it.
+type Schedule struct {
+	text string
+	spec spec
+}
+
+// A spec finds the first time after t in a time zone; zero is never.
+type spec interface {
+	next(t time.Time, loc *time.Location) time.Time
+}
+
+// A SyntaxError says what is wrong with a schedule, and where.
+type SyntaxError struct {
+	Text string // the schedule
+	At   int    // byte offset
+	Rule string
+}
+
+// Error has the form `schedule "every hour": character 7: rule`.
+func (e *SyntaxError) Error() string {
+	text := e.Text
+	if len(text) > 200 {
+		text = strings.ToValidUTF8(text[:200], "") + "…"
+	}
+	return fmt.Sprintf("schedule %q: character %d: %s", text, e.At+1, e.Rule)
+}
+
+// Parse reads a schedule in either syntax, as Cloud Scheduler does. An error is a
+// SyntaxError.
+func Parse(text string) (Schedule, error) {
+	s, cronErr := ParseCron(text)
+	if cronErr == nil {
+		return s, nil
+	}
+	s, err := ParseAppEngine(text)
+	if err != nil && looksLikeCron(text) {
+		return s, cronErr
+	}
+	return s, err
+}
+
+// looksLikeCron tells which of two errors helps.
+func looksLikeCron(text string) bool {
+	fields := strings.Fields(text)
+	return len(fields) > 0 && strings.Trim(fields[0], "0123456789*/,-") == "" && !strings.Contains(text, " of ")
+}
+
+// String returns the text that was parsed.
+func (s Schedule) String() string { return s.text }
+
+// Cron tells whether the schedule is in unix-cron's syntax.
+func (s Schedule) Cron() bool {
+	_, ok := s.spec.(*cron)
+	return ok
+}
+
+// Next returns the first time after t that belongs to the schedule, in the time
+// zone loc. The zero Schedule has none: its Next is the zero time.
+func (s Schedule) Next(t time.Time, loc *time.Location) time.Time {
+	if s.spec == nil {
+		return time.Time{}
+	}
+	return s.spec.next(t.In(loc), loc)
+}
