@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,8 +34,15 @@ const (
 type Dispatcher struct {
 	Transport http.RoundTripper
 	Tokens    *identity.Tokens
-	AppEngine map[string]string // address of each service; "" is the default service
+	AppEngine map[string]string // addresses, by service, version.service or instance.version.service; "" has the rest
 	Logger    *slog.Logger      // required
+
+	// Route, which may be nil, names the App Engine service that a dispatch.yaml
+	// gives to requests for the host and the path; "" is no rule. It counts for
+	// tasks for which neither they nor their queue name a service.
+	Route func(host, path string) (service string)
+
+	specs specs
 }
 
 // NewTransport returns a transport for at most n requests at a time.
@@ -98,7 +106,11 @@ func (d *Dispatcher) attempt(ctx context.Context, a *engine.Delivery) (target st
 		err = discard(response.Body)
 	}
 	if err == nil || errors.Is(err, errLong) {
-		return target, answered(response.StatusCode, appEngine)
+		result := answered(response.StatusCode, appEngine)
+		if result.Slow {
+			result.RetryAfter = retryAfter(response.Header.Get("Retry-After"), time.Now())
+		}
+		return target, result
 	}
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		return target, failed(codes.DeadlineExceeded, fmt.Errorf("no answer within %v", deadline))
@@ -130,12 +142,24 @@ func answered(status int, appEngine bool) engine.Result {
 		Responded: true,
 		Executed:  appEngine || status < 500,
 		Status:    status,
+		Slow:      status == http.StatusServiceUnavailable || status == http.StatusTooManyRequests && !appEngine,
 	}
 	if !r.Done {
 		code := codeOf(status)
 		r.Code, r.Message = int32(code), describe(code, fmt.Sprintf("HTTP status code %d", status))
 	}
 	return r
+}
+
+// retryAfter reads the header of this name, seconds or a date; 0 is none.
+func retryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(value, 10, 32); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(at.Sub(now), 0)
+	}
+	return 0
 }
 
 // failed is the result of an attempt without an answer.

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 )
@@ -23,15 +22,39 @@ const (
 	defaultScope = "https://www.googleapis.com/auth/cloud-platform"
 )
 
-// httpRequest builds the request to an HTTP target.
+// httpRequest builds the request to an HTTP target, as the task wants it and the
+// queue overrides it.
 func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, t *cloudtaskspb.HttpRequest) (*http.Request, error) {
-	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), t.GetUrl(), bytes.NewReader(t.GetBody()))
+	q, err := d.specs.queue(a)
 	if err != nil {
 		return nil, err
 	}
+	over := q.GetHttpTarget()
+	target, text, err := targetURL(t.GetUrl(), over.GetUriOverride())
+	if err != nil {
+		return nil, err
+	}
+	method, body := methodName(t.GetHttpMethod()), t.GetBody()
+	if m := over.GetHttpMethod(); m != cloudtaskspb.HttpMethod_HTTP_METHOD_UNSPECIFIED {
+		method = methodName(m)
+		if !hasBody(m) {
+			body = nil
+		}
+	}
+	r, err := http.NewRequestWithContext(ctx, method, "http://host/", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.URL, r.Host = target, target.Host
 	copyHeaders(r.Header, t.GetHeaders())
+	for _, h := range over.GetHeaderOverrides() {
+		if name := h.GetHeader().GetKey(); !Reserved(name) {
+			dropHeader(r.Header, name)
+			r.Header[name] = []string{h.GetHeader().GetValue()}
+		}
+	}
 	r.Header["User-Agent"] = []string{HTTPUserAgent}
-	authorization, err := d.authorization(t)
+	authorization, err := d.authorization(t, over, text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", errInternal, err)
 	}
@@ -47,21 +70,26 @@ func (d *Dispatcher) httpRequest(ctx context.Context, a *engine.Delivery, t *clo
 	return r, nil
 }
 
-func (d *Dispatcher) authorization(t *cloudtaskspb.HttpRequest) (string, error) {
+// A caller is who asks for a token: a task or, in its place, its queue.
+type caller interface {
+	GetOidcToken() *cloudtaskspb.OidcToken
+	GetOauthToken() *cloudtaskspb.OAuthToken
+}
+
+// authorization is the header that comes with a token, of the queue if it has
+// one; "" is none.
+func (d *Dispatcher) authorization(t *cloudtaskspb.HttpRequest, over *cloudtaskspb.HttpTarget, url string) (string, error) {
+	var c caller = t
+	if over.GetAuthorizationHeader() != nil {
+		c = over
+	}
 	switch {
-	case t.GetOidcToken() != nil:
-		audience := t.GetOidcToken().GetAudience()
-		if audience == "" {
-			audience = t.GetUrl()
-		}
-		token, err := d.Tokens.OIDC(t.GetOidcToken().GetServiceAccountEmail(), audience)
+	case c.GetOidcToken() != nil:
+		token, err := d.Tokens.OIDC(c.GetOidcToken().GetServiceAccountEmail(), cmp.Or(c.GetOidcToken().GetAudience(), url))
 		return "Bearer " + token, err
-	case t.GetOauthToken() != nil:
-		scope := t.GetOauthToken().GetScope()
-		if scope == "" {
-			scope = defaultScope
-		}
-		return "Bearer " + d.Tokens.OAuth(t.GetOauthToken().GetServiceAccountEmail(), scope), nil
+	case c.GetOauthToken() != nil:
+		scope := cmp.Or(c.GetOauthToken().GetScope(), defaultScope)
+		return "Bearer " + d.Tokens.OAuth(c.GetOauthToken().GetServiceAccountEmail(), scope), nil
 	}
 	return "", nil
 }
@@ -69,20 +97,17 @@ func (d *Dispatcher) authorization(t *cloudtaskspb.HttpRequest) (string, error) 
 // appEngineRequest builds the request to an App Engine service: to the address
 // that stands in for it, with the host name it has in the cloud.
 func (d *Dispatcher) appEngineRequest(ctx context.Context, a *engine.Delivery, t *cloudtaskspb.AppEngineHttpRequest) (*http.Request, error) {
-	q := new(cloudtaskspb.Queue)
-	if err := proto.Unmarshal(a.QueueSpec, q); err != nil {
-		return nil, fmt.Errorf("%w: stored queue: %v", errInternal, err)
+	q, err := d.specs.queue(a)
+	if err != nil {
+		return nil, err
 	}
 	routing := t.GetAppEngineRouting()
 	if q.GetAppEngineRoutingOverride() != nil {
 		routing = q.GetAppEngineRoutingOverride()
 	}
-	address, ok := d.AppEngine[routing.GetService()]
+	address, service, ok := d.address(routing, t.GetRelativeUri())
 	if !ok {
-		address, ok = d.AppEngine[""]
-	}
-	if !ok {
-		return nil, fmt.Errorf("no address is configured for the App Engine service %q (Options.AppEngine, --app-engine)", cmp.Or(routing.GetService(), "default"))
+		return nil, fmt.Errorf("no address is configured for the App Engine service %q (Options.AppEngine, --app-engine)", service)
 	}
 	r, err := http.NewRequestWithContext(ctx, methodName(t.GetHttpMethod()), "http://"+address+t.GetRelativeUri(), bytes.NewReader(t.GetBody()))
 	if err != nil {
@@ -157,6 +182,11 @@ func dropHeader(h http.Header, name string) {
 			delete(h, other)
 		}
 	}
+}
+
+// hasBody reports whether tasks with this method have a body.
+func hasBody(m cloudtaskspb.HttpMethod) bool {
+	return m == cloudtaskspb.HttpMethod_POST || m == cloudtaskspb.HttpMethod_PUT || m == cloudtaskspb.HttpMethod_PATCH
 }
 
 func methodName(m cloudtaskspb.HttpMethod) string {

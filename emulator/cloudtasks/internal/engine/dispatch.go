@@ -28,6 +28,10 @@ type Result struct {
 	Status    int    // what the next attempt is told: an HTTP status
 	Code      int32  // google.rpc.Code
 	Message   string // beside the code
+
+	// What the target asks for beside, which is not kept.
+	Slow       bool          // fewer deliveries
+	RetryAfter time.Duration // not this task before that
 }
 
 const (
@@ -80,8 +84,11 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 		e.rest(q, t.due)
 		return false
 	}
+	if e.o.Throttle && q.slow.recover(now) {
+		e.setLimits(q)
+	}
 	if token := q.bucket.ready(wall.UnixNano()); token > wall.UnixNano() {
-		e.rest(q, Micros((token+999)/1000))
+		e.rest(q, min(Micros((token+999)/1000), q.slow.next()))
 		return false
 	}
 	q.unwait(t)
@@ -146,6 +153,9 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 	if r.Responded {
 		q.executed.add(now, 1)
 	}
+	if e.o.Throttle && q.slow.observe(r, now) {
+		e.setLimits(q)
+	}
 	if !r.Done {
 		q.failure = Failure{At: now, Task: t.id, Reason: r.Message}
 	}
@@ -170,6 +180,11 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 	if r.Executed {
 		tries.Executions++
 	}
+	backoff := time.Duration(0)
+	if e.o.Throttle {
+		backoff = min(r.RetryAfter, maxRetryAfter)
+	}
+	r.Slow, r.RetryAfter = false, 0
 	tries.LastResponse, tries.Last = now, &r
 
 	retry := t.queue.Settings.Retry
@@ -182,7 +197,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 			return true
 		}
 	} else {
-		due := from.Add(retry.Backoff(tries.Dispatches))
+		due := from.Add(max(retry.Backoff(tries.Dispatches), backoff))
 		if _, err = e.write(func(b []byte) []byte { return appendTries(b, t, due, &tries) }); err == nil {
 			t.due, t.tries = due, &tries
 		}

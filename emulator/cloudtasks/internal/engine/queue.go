@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -76,7 +77,8 @@ func (e *Engine) newQueue(desc Queue) *queue {
 // setLimits puts the settings of q into effect.
 func (e *Engine) setLimits(q *queue) {
 	if !e.o.Unlimited {
-		q.bucket.limit(q.Settings.Rate, q.Settings.Burst)
+		f := q.slow.factor()
+		q.bucket.limit(q.Settings.Rate*f, int(math.Ceil(float64(q.Settings.Burst)*f)))
 	}
 	q.ttl = cmp.Or(q.Settings.TaskTTL, Retention)
 	q.named.ttl = cmp.Or(e.o.TaskTombstone, q.Settings.TombstoneTTL, Tombstone)

@@ -10,12 +10,12 @@ type Stats struct {
 type QueueStats struct {
 	Name       string
 	Paused     bool
-	Waiting    int    // tasks that no delivery is in flight for
-	Running    int    // deliveries in flight
-	Tasks      int    // both
-	Oldest     Micros // the earliest time a waiting task is or was due; 0: none
-	Executed   uint64 // deliveries answered in the last minute
-	Dispatched uint64 // attempts since the start of the process
+	Waiting    int     // tasks that no delivery is in flight for
+	Running    int     // deliveries in flight
+	Tasks      int     // both
+	Oldest     Micros  // the earliest time a waiting task is or was due; 0: none
+	Executed   uint64  // deliveries answered in the last minute
+	Dispatched uint64  // attempts since the start of the process
 	Rate       float64 // dispatches a second that are possible now; 0: not limited
 	Failure    Failure
 }
@@ -59,7 +59,7 @@ func (e *Engine) look(q *queue, now Micros) QueueStats {
 		Executed: q.executed.sum(now), Dispatched: q.dispatched, Failure: q.failure,
 	}
 	if !e.o.Unlimited {
-		s.Rate = q.Settings.Rate
+		s.Rate = q.Settings.Rate * q.slow.factor()
 	}
 	if len(q.due) > 0 {
 		s.Oldest = q.due[0].due

@@ -6,6 +6,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -185,7 +186,8 @@ func parseKey(path string, text []byte) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
-// Handler serves the discovery document and the JSON Web Key Set.
+// Handler serves the discovery document, the JSON Web Key Set and the
+// certificates by key id, at Google's paths.
 func (t *Tokens) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /.well-known/openid-configuration", func(w http.ResponseWriter, r *http.Request) {
@@ -197,22 +199,52 @@ func (t *Tokens) Handler() http.Handler {
 			"id_token_signing_alg_values_supported": []string{"RS256"},
 		})
 	})
-	mux.HandleFunc("GET /oauth2/v3/certs", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("GET /oauth2/v3/certs", t.withKey(func(key *rsa.PrivateKey, id string) (any, error) {
+		return map[string]any{"keys": []map[string]string{{
+			"kty": "RSA", "use": "sig", "alg": "RS256", "kid": id,
+			"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
+			"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
+		}}}, nil
+	}))
+	mux.HandleFunc("GET /oauth2/v1/certs", t.withKey(func(key *rsa.PrivateKey, id string) (any, error) {
+		text, err := certificate(key)
+		return map[string]string{id: text}, err
+	}))
+	return mux
+}
+
+// withKey answers with what f makes of the key.
+func (t *Tokens) withKey(f func(key *rsa.PrivateKey, id string) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		t.mu.Lock()
 		err := t.needKey()
 		key, id := t.key, t.keyID
 		t.mu.Unlock()
+		var body any
+		if err == nil {
+			body, err = f(key, id)
+		}
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
 			return
 		}
-		answer(w, map[string]any{"keys": []map[string]string{{
-			"kty": "RSA", "use": "sig", "alg": "RS256", "kid": id,
-			"n": base64.RawURLEncoding.EncodeToString(key.N.Bytes()),
-			"e": base64.RawURLEncoding.EncodeToString(big.NewInt(int64(key.E)).Bytes()),
-		}}})
-	})
-	return mux
+		answer(w, body)
+	}
+}
+
+// certificate holds the public key in the older form, for libraries that look
+// for a certificate by key id.
+func certificate(key *rsa.PrivateKey) (string, error) {
+	der, err := x509.CreateCertificate(nil, &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "federated-signon.emulator"},
+		NotBefore:    time.Unix(0, 0), NotAfter: time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC),
+		KeyUsage: x509.KeyUsageDigitalSignature,
+	}, &x509.Certificate{Subject: pkix.Name{CommonName: "federated-signon.emulator"}}, &key.PublicKey, key)
+	if err != nil {
+		return "", fmt.Errorf("the certificate of the key: %w", err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})), nil
 }
 
 func answer(w http.ResponseWriter, body any) {
