@@ -54,40 +54,52 @@ func (c *Composite) AppendValue(dst []byte, i int, value string) []byte {
 	return dst
 }
 
-// Count is how many rows of the index the entity with these other rows has. The
-// error says that they are too many.
-func (c *Composite) Count(rows []string) (n int, err error) {
+// Size is how many rows of the index the entity with these other rows has, and
+// how many bytes they take. Over MaxIndexEntries both are only known to be more.
+func (c *Composite) Size(rows []string) (n, bytes int) {
+	path := kindPath(rows)
 	n = 1
 	for _, p := range c.Properties {
-		if n *= len(propertyRows(rows, p.Name)); n == 0 {
-			return 0, nil
+		of := propertyRows(rows, p.Name)
+		if len(of) == 0 {
+			return 0, 0
 		}
+		values := -len(of) * (propertyLen(of[0]) + len(path))
+		for _, row := range of {
+			values += len(row)
+		}
+		n, bytes = n*len(of), bytes*len(of)+values*n
 		if n > MaxIndexEntries {
-			break
+			return n, bytes
 		}
 	}
+	namespace := textLen(rows[1][1:], 0)
+	bytes += n * (5 + namespace + len(path))
 	if c.Ancestor {
-		n *= len(ancestors(kindPath(rows)))
+		each := 0
+		ends := ancestors(path)
+		for _, end := range ends {
+			each += end + 2
+		}
+		n, bytes = n*len(ends), bytes*len(ends)+each*n
 	}
-	if n > MaxIndexEntries {
-		return 0, fmt.Errorf("an entity has at most %d entries in an index; the index of %q on %s asks for more", MaxIndexEntries, c.Kind, c.names())
-	}
-	return n, nil
+	return n, bytes
 }
 
-func (c *Composite) names() string {
+// Name is what errors call the index.
+func (c *Composite) Name() string {
 	var names []string
 	for _, p := range c.Properties {
 		names = append(names, p.Name)
 	}
-	return strings.Join(names, ", ")
+	return fmt.Sprintf("%q on %s", c.Kind, strings.Join(names, ", "))
 }
 
 // Rows appends the rows of the index of the entity with these other rows, in no
 // certain order. There are none when they would be too many.
 func (c *Composite) Rows(dst, rows []string) []string {
-	n, err := c.Count(rows)
-	if n == 0 || err != nil {
+	n, bytes := c.Size(rows)
+	if n == 0 || n > MaxIndexEntries || bytes > MaxCompositeBytes {
 		return dst
 	}
 	path := kindPath(rows)

@@ -9,11 +9,13 @@ import (
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 )
 
-// MaxIndexEntries and MaxIndexBytes bound the rows of one entity: Datastore has
-// the first limit, Firestore, on which it runs, the second one too.
+// What bounds the rows of one entity: Datastore documents how many there are, of
+// all indexes together, and how large those of composite indexes may be;
+// Firestore, on which it runs, how large those of properties.
 const (
-	MaxIndexEntries = 20000
-	MaxIndexBytes   = 8 << 20
+	MaxIndexEntries   = 20000
+	MaxIndexBytes     = 8 << 20
+	MaxCompositeBytes = 2 << 20
 )
 
 const (

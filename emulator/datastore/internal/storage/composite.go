@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"fmt"
 	"iter"
 	"log/slog"
 	"slices"
@@ -107,16 +108,28 @@ func newForm(d indexes.Definition, number uint32) encoding.Composite {
 	return f
 }
 
-// TooManyEntriesError says that an entity would have too many index entries.
+// TooManyEntriesError says that an entity would have too many index entries, or
+// too large ones, and which index is the one too many.
 type TooManyEntriesError struct{ text string }
 
 func (e *TooManyEntriesError) Error() string { return e.text }
 
 // checkComposites checks that the composite indexes can take the entity.
 func (t *tables) checkComposites(e *Entity) error {
-	for _, c := range t.composites.of(e.rows) {
-		if _, err := c.Form.Count(e.rows); err != nil {
-			return &TooManyEntriesError{text: err.Error()}
+	return checkEntries(e, t.composites.of(e.rows)...)
+}
+
+// checkEntries checks what an entity has in all the indexes together.
+func checkEntries(e *Entity, in ...*Composite) error {
+	entries, size := len(e.rows)-2, 0
+	for _, c := range in {
+		n, bytes := c.Form.Size(e.rows)
+		entries, size = entries+n, size+bytes
+		if entries > encoding.MaxIndexEntries {
+			return &TooManyEntriesError{fmt.Sprintf("an entity has at most %d index entries; the index of %s exceeds that", encoding.MaxIndexEntries, c.Form.Name())}
+		}
+		if size > encoding.MaxCompositeBytes {
+			return &TooManyEntriesError{fmt.Sprintf("the composite index entries of an entity have at most %d bytes; the index of %s exceeds that", encoding.MaxCompositeBytes, c.Form.Name())}
 		}
 	}
 	return nil
@@ -155,7 +168,7 @@ func (c *Composite) repeated(e *Entity) int {
 	}
 	flat := c.Form
 	flat.Ancestor = false
-	if n, err := flat.Count(e.rows); err == nil && n > 1 {
+	if n, _ := flat.Size(e.rows); n > 1 {
 		return 1
 	}
 	return 0
@@ -219,7 +232,8 @@ func (db *DB) setIndexes(forms map[string]*Composite) {
 	db.history.views = nil // they have the indexes of before
 }
 
-// build fills an index with the rows of all entities of its kind.
+// build fills an index with the rows of all entities of its kind. It doesn't look
+// what they have in others: commits do.
 func (t *tables) build(c *Composite) error {
 	var rows []Row
 	var buf []string
@@ -229,7 +243,7 @@ func (t *tables) build(c *Composite) error {
 			if !strings.HasPrefix(r.Key, prefix) {
 				return false
 			}
-			if _, err = c.Form.Count(r.Entity.rows); err != nil {
+			if err = checkEntries(r.Entity, c); err != nil {
 				return false
 			}
 			c.repeats += c.repeated(r.Entity)

@@ -171,6 +171,59 @@ func many(t *testing.T, n int) *Entity {
 	return e
 }
 
+// TestSizeOfEntries: an index knows how many rows an entity has, and of what size,
+// without making them.
+func TestSizeOfEntries(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		e, err := NewEntity(drawEntity(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		form := newForm(drawDefinition(t), 1)
+		rows := form.Rows(nil, e.rows)
+		want := 0
+		for _, row := range rows {
+			want += len(row)
+		}
+		if n, size := form.Size(e.rows); n != len(rows) || size != want {
+			t.Fatalf("%d rows of %d bytes; there are %d of %d", n, size, len(rows), want)
+		}
+	})
+}
+
+// TestTooLargeEntries: few entries may be too large together.
+func TestTooLargeEntries(t *testing.T) {
+	s, err := Open(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.SetIndexes(indexes.NewSet(indexes.Definition{Kind: "K", Properties: []indexes.Property{{Name: "a"}, {Name: "b"}}}))
+	put := func(n int) error {
+		e := &pb.Entity{Key: &pb.Key{PartitionId: &pb.PartitionId{ProjectId: "p"},
+			Path: []*pb.Key_PathElement{{Kind: "K", IdType: &pb.Key_PathElement_Id{Id: 1}}}}, Properties: map[string]*pb.Value{}}
+		for _, name := range []string{"a", "b"} {
+			list := &pb.ArrayValue{}
+			for i := range n {
+				list.Values = append(list.Values, &pb.Value{ValueType: &pb.Value_StringValue{StringValue: fmt.Sprintf("%01400d", i)}})
+			}
+			e.Properties[name] = &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: list}}
+		}
+		stored, err := NewEntity(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.DB(ID{Project: "p"}).Commit([]Mutation{{Op: Upsert, Key: stored.Key(), Entity: stored}})
+		return err
+	}
+	if err := put(27); err != nil {
+		t.Errorf("729 entries of 2.8 kB: %v", err)
+	}
+	err = put(28)
+	if _, ok := errors.AsType[*TooManyEntriesError](err); !ok || !strings.Contains(err.Error(), "2097152") {
+		t.Errorf("784 entries of 2.8 kB: %v", err)
+	}
+}
+
 // TestTooManyEntries: what an index can't take is refused when it is written,
 // and where it is already there, the index is left out.
 func TestTooManyEntries(t *testing.T) {
@@ -195,8 +248,19 @@ func TestTooManyEntries(t *testing.T) {
 			t.Errorf("%d rows after a refused commit", n)
 		}
 	})
-	if err := put(many(t, 141)); err != nil {
-		t.Errorf("19,881 entries: %v", err)
+	if err := put(many(t, 140)); err != nil {
+		t.Errorf("19,600 entries, and 280 of properties: %v", err)
+	}
+	if err := put(many(t, 141)); err == nil {
+		t.Error("19,881 entries, and 282 of properties, were accepted")
+	}
+	other := indexes.Definition{Kind: "K", Properties: []indexes.Property{{Name: "b"}, {Name: "a"}}}
+	s.SetIndexes(set.With(other))
+	if err := put(many(t, 110)); err == nil {
+		t.Error("12,100 entries in each of two indexes were accepted")
+	}
+	if err := put(many(t, 95)); err != nil {
+		t.Errorf("9,025 entries in each of two indexes: %v", err)
 	}
 	s.SetIndexes(nil)
 	if err := put(many(t, 150)); err != nil {
