@@ -25,6 +25,8 @@ type picture struct {
 	Retries    map[string]*Retry
 	Tombstones map[string][]tombstone
 	Deleted    []tombstone
+	Notes      []Note
+	Facts      map[string][]byte
 }
 
 func (e *Engine) picture() picture {
@@ -54,6 +56,10 @@ func (e *Engine) picture() picture {
 	})
 	e.buried.prune(e.now())
 	p.Deleted = slices.Collect(e.buried.all())
+	p.Facts = e.facts.all()
+	for _, n := range e.notes.all() {
+		p.Notes = append(p.Notes, *n)
+	}
 	return p
 }
 
@@ -116,7 +122,9 @@ func work(t *testing.T, e *Engine, s *stub, random *rand.Rand) {
 	var err error
 	switch n := random.IntN(100); {
 	case n < 6:
-		_, err = e.CreateQueue(q, settings, []byte("spec of "+q))
+		s := settings
+		s.Pull, s.TaskTTL = random.IntN(3) == 0, time.Duration(random.IntN(2))*time.Hour
+		_, err = e.CreateQueue(q, s, []byte("spec of "+q))
 	case n < 7:
 		err = e.DeleteQueue(q)
 	case n < 9:
@@ -148,13 +156,32 @@ func work(t *testing.T, e *Engine, s *stub, random *rand.Rand) {
 		_, err = e.CreateTask(q, task)
 	case n < 80:
 		err = e.DeleteTask(q, id)
-	case n < 85:
+	case n < 84:
 		_, err = e.RunTask(q, id)
+	case n < 86:
+		batch := []NewTask{{ID: id, Due: e.now().Add(time.Hour)}, {Tag: "t"}, {ID: "b" + id}}
+		_, err = e.CreateTasks(q, batch, func([]Outcome) ([]Note, error) { return []Note{{"note " + id, []byte(q)}}, nil })
+	case n < 88:
+		_, err = e.DeleteTasks(q, []string{id, "b" + id, "none"}, nil)
+	case n < 89:
+		err = e.Keep("fact "+id, []byte(q)[:random.IntN(20)])
+	case n < 92:
+		var leased []Task
+		leased, err = e.LeaseTasks(q, Lease{Max: 1 + random.IntN(5), Duration: time.Duration(random.IntN(100)) * time.Second})
+		for _, t := range leased {
+			switch random.IntN(4) {
+			case 0:
+				err = errors.Join(err, e.AcknowledgeTask(q, t.ID, t.Due))
+			case 1:
+				err = errors.Join(err, second(e.RenewLease(q, t.ID, t.Due, time.Hour)))
+			}
+		}
 	default:
 		time.Sleep(time.Duration(random.IntN(120)) * time.Second)
 		synctest.Wait()
 	}
-	for _, expected := range []error{nil, ErrQueueMissing, ErrQueueExists, ErrQueueTombstoned, ErrTaskMissing, ErrTaskExists, ErrTaskTombstoned} {
+	for _, expected := range []error{nil, ErrQueueMissing, ErrQueueExists, ErrQueueTombstoned, ErrTaskMissing, ErrTaskExists, ErrTaskTombstoned,
+		ErrQueueType, ErrPaused, ErrLeaseLost, ErrTooManyLeases} {
 		if errors.Is(err, expected) {
 			return
 		}
@@ -206,6 +233,11 @@ func FuzzReplay(f *testing.F) {
 		appendQueue(nil, &q.Queue), appendTask(nil, full), appendTries(nil, full, 7, full.tries),
 		appendTaskEnd(nil, full, 9), appendPurge(nil, q.Name, 9), appendQueueDeletion(nil, q.Name, 9),
 		appendTombstones(nil, q.Name, true, []tombstone{{markOf("x"), 5}}),
+		appendNote(nil, Note{"k", []byte("v")}), appendFact(nil, Note{"k", []byte("v")}),
+		appendGrouped(appendGrouped([]byte{opGroup}, func(b []byte) []byte { return appendTaskEnd(b, full, 9) }),
+			func(b []byte) []byte { return appendTask(b, full) }),
+		appendTask(nil, &task{queue: q, id: "b", tag: "t"}),
+		appendQueue(nil, &Queue{Name: location + "b", Settings: pullSettings()}),
 	} {
 		f.Add(record)
 	}
@@ -215,7 +247,7 @@ func FuzzReplay(f *testing.F) {
 			_ = e.replay(r) // must not panic
 		}
 		e.queues.Scan(func(_ string, q *queue) bool {
-			if len(q.due) != q.tasks.Len() {
+			if len(q.due) != q.tasks.Len() || len(q.aging) != q.tasks.Len() || q.tagged != nil && q.tagged.Len() != q.tasks.Len() {
 				t.Errorf("%d tasks, %d of them waiting", q.tasks.Len(), len(q.due))
 			}
 			return true
@@ -234,6 +266,13 @@ func TestEveryChangeMayStartACheckpoint(t *testing.T) {
 		"CreateTask":  func(e *Engine) error { return second(e.CreateTask(location+"a", NewTask{ID: "new"})) },
 		"DeleteTask":  func(e *Engine) error { return e.DeleteTask(location+"a", "waits") },
 		"RunTask":     func(e *Engine) error { return second(e.RunTask(location+"a", "waits")) },
+		"CreateTasks": func(e *Engine) error {
+			return second(e.CreateTasks(location+"a", []NewTask{{ID: "new"}}, noted("n")))
+		},
+		"DeleteTasks": func(e *Engine) error { return second(e.DeleteTasks(location+"a", []string{"waits"}, noted("n"))) },
+		"LeaseTasks":  func(e *Engine) error { return second(e.LeaseTasks(pull, Lease{Max: 1, Duration: time.Minute})) },
+		"Keep":        func(e *Engine) error { return e.Keep("k", []byte("v")) },
+		"Remember":    func(e *Engine) error { return e.Remember(Note{"k", []byte("v")}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -241,6 +280,8 @@ func TestEveryChangeMayStartACheckpoint(t *testing.T) {
 				e := open(t, new(stub), Options{Dir: dir})
 				must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
 				must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "waits", Due: e.now().Add(time.Hour)}))
+				must[Queue](t)(e.CreateQueue(pull, pullSettings(), nil))
+				must[Task](t)(e.CreateTask(pull, NewTask{ID: "leased", Tag: "t"}))
 				e.mu.Lock()
 				e.check.least = 1
 				e.mu.Unlock()
@@ -351,6 +392,10 @@ func TestJournalFailure(t *testing.T) {
 		must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "flying"}))
 		must[Task](t)(e.CreateTask(location+"a", NewTask{ID: "soon", Due: e.now().Add(time.Minute)}))
 		synctest.Wait()
+		must[Queue](t)(e.CreateQueue(pull, pullSettings(), nil))
+		must[Task](t)(e.CreateTask(pull, NewTask{ID: "held"}))
+		held := must[[]Task](t)(e.LeaseTasks(pull, Lease{Max: 1, Duration: time.Minute}))[0]
+		must[Task](t)(e.CreateTask(pull, NewTask{ID: "free"}))
 		before := e.picture()
 		if err := e.log.Close(); err != nil { // from here on it refuses
 			t.Fatal(err)
@@ -364,6 +409,13 @@ func TestJournalFailure(t *testing.T) {
 			"CreateTask":  second(e.CreateTask(location+"a", NewTask{ID: "new"})),
 			"DeleteTask":  e.DeleteTask(location+"a", "soon"),
 			"RunTask":     second(e.RunTask(location+"a", "soon")),
+			"CreateTasks": second(e.CreateTasks(location+"a", []NewTask{{ID: "new"}}, noted("n"))),
+			"DeleteTasks": second(e.DeleteTasks(location+"a", []string{"soon"}, noted("n"))),
+			"LeaseTasks":  second(e.LeaseTasks(pull, Lease{Max: 1, Duration: time.Minute})),
+			"CancelLease": second(e.CancelLease(pull, "held", held.Due)),
+			"Acknowledge": e.AcknowledgeTask(pull, "held", held.Due),
+			"Keep":        e.Keep("k", []byte("v")),
+			"Remember":    e.Remember(Note{"k", []byte("v")}),
 		} {
 			if err == nil {
 				t.Errorf("%s succeeds without its record", name)

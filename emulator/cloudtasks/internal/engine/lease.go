@@ -60,6 +60,10 @@ func (e *Engine) LeaseTasks(queue string, l Lease) ([]Task, error) {
 	}
 	now := e.now()
 	leased, used := q.choose(l, now)
+	if len(leased)+len(used) == 0 {
+		e.mu.Unlock()
+		return nil, nil
+	}
 	due := now.Add(until)
 	synced, err := e.write(func(b []byte) []byte {
 		b = append(b, opGroup)
