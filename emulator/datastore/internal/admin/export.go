@@ -160,7 +160,7 @@ func namespaces(view storage.View, s export.Scope) iter.Seq[string] {
 		for at := encoding.AllEntities; ; {
 			var found *string
 			view.Ascend(at, end, func(r storage.Row) bool {
-				if namespace, _, err := encoding.CutEntityRow(r.Key); err == nil {
+				if namespace, _, err := encoding.CutEntityRow(r.Key()); err == nil {
 					found = &namespace
 				}
 				return false

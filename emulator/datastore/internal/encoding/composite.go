@@ -30,6 +30,9 @@ type CompositeProperty struct {
 	Complemented bool
 }
 
+// IsComposite reports whether the row is of a composite index.
+func IsComposite(row string) bool { return row != "" && row[0] == rowComposite }
+
 // CompositeNumber is the number of the index that the row belongs to; ok is
 // false for rows of other sorts.
 func CompositeNumber(row string) (n uint32, ok bool) {
@@ -56,24 +59,24 @@ func (c *Composite) AppendValue(dst []byte, i int, value string) []byte {
 
 // Size is how many rows of the index the entity with these other rows has, and
 // how many bytes they take. Over MaxIndexEntries both are only known to be more.
-func (c *Composite) Size(rows []string) (n, bytes int) {
-	path := kindPath(rows)
+func (c *Composite) Size(rows Rows) (n, bytes int) {
+	path := rows.Path()
 	n = 1
 	for _, p := range c.Properties {
-		of := propertyRows(rows, p.Name)
+		of := propertyValues(rows, p.Name)
 		if len(of) == 0 {
 			return 0, 0
 		}
-		values := -len(of) * (propertyLen(of[0]) + len(path))
-		for _, row := range of {
-			values += len(row)
+		values := 0
+		for _, value := range of {
+			values += len(value)
 		}
 		n, bytes = n*len(of), bytes*len(of)+values*n
 		if n > MaxIndexEntries {
 			return n, bytes
 		}
 	}
-	namespace := textLen(rows[1][1:], 0)
+	namespace := textLen(rows.Head(0)[1:], 0)
 	bytes += n * (5 + namespace + len(path))
 	if c.Ancestor {
 		each := 0
@@ -97,17 +100,17 @@ func (c *Composite) Name() string {
 
 // Rows appends the rows of the index of the entity with these other rows, in no
 // certain order. There are none when they would be too many.
-func (c *Composite) Rows(dst, rows []string) []string {
+func (c *Composite) Rows(dst []string, rows Rows) []string {
 	n, bytes := c.Size(rows)
 	if n == 0 || n > MaxIndexEntries || bytes > MaxCompositeBytes {
 		return dst
 	}
-	path := kindPath(rows)
+	path := rows.Path()
 	values := make([][]string, len(c.Properties))
 	for i, p := range c.Properties {
-		values[i] = propertyRows(rows, p.Name)
+		values[i] = propertyValues(rows, p.Name)
 	}
-	namespace, _, _ := cutText(rows[1][1:])
+	namespace, _, _ := cutText(rows.Head(1)[1:])
 	prefix := c.AppendPrefix(make([]byte, 0, 64), namespace)
 	upTo := []int{0}
 	if c.Ancestor {
@@ -132,33 +135,22 @@ func (c *Composite) combine(dst []string, buf []byte, i int, values [][]string, 
 	if i == len(c.Properties) {
 		return append(dst, string(buf))
 	}
-	for _, row := range values[i] {
-		value := row[propertyLen(row) : len(row)-len(path)]
+	for _, value := range values[i] {
 		dst = c.combine(dst, c.AppendValue(buf, i, value), i+1, values, path)
 	}
 	return dst
 }
 
-// kindPath is the path of the entity with these rows.
-func kindPath(rows []string) string {
-	n := 1
-	for range 2 {
-		n += textLen(rows[1][n:], 0)
-	}
-	return rows[1][n:]
-}
-
-// propertyRows is those of an entity's rows that are of the property.
-func propertyRows(rows []string, name string) []string {
+// propertyValues is the values, in index form, that an entity's rows have of the
+// property.
+func propertyValues(rows Rows, name string) (values []string) {
 	buf := make([]byte, 0, 128)
-	buf = append(append(buf, rowProperty), rows[1][1:len(rows[1])-len(kindPath(rows))]...)
+	buf = append(append(buf, rowProperty), rows.Head(1)[1:]...)
 	prefix := string(appendText(buf, name))
-	lo, _ := slices.BinarySearch(rows[2:], prefix)
-	hi := lo
-	for hi < len(rows)-2 && strings.HasPrefix(rows[2+hi], prefix) {
-		hi++
+	for i := rows.Find(prefix); i < rows.Len() && strings.HasPrefix(rows.Head(i), prefix); i++ {
+		values = append(values, rows.Head(i)[len(prefix):])
 	}
-	return rows[2+lo : 2+hi]
+	return values
 }
 
 // ancestors is the lengths of the paths, without their end marks, of an entity's

@@ -230,7 +230,7 @@ func TestRows(t *testing.T) {
 		"ignored": {ValueType: value(1).ValueType, ExcludeFromIndexes: true},
 		"part":    {ValueType: &pb.Value_EntityValue{EntityValue: &pb.Entity{Properties: map[string]*pb.Value{"x": value("s")}}}},
 	}}
-	rows, err := Rows(e)
+	rows, err := RowsOf(e)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -238,9 +238,9 @@ func TestRows(t *testing.T) {
 		b, _ := AppendValue([]byte(PropertyPrefix("", "K", name)), value(v), "p")
 		return string(AppendPath(b, e.Key))
 	}
-	want := []string{EntityRow(e.Key), KindPrefix("", "K") + Path("", EntityRow(e.Key)),
+	want := []string{EntityRow(e.Key), string(AppendPath([]byte(KindPrefix("", "K")), e.Key)),
 		row("a", 1), row("many", 1), row("many", 2), row("part.x", "s")}
-	if diff := gocmp.Diff(want, rows); diff != "" {
+	if diff := gocmp.Diff(want, slices.Collect(rows.All())); diff != "" {
 		t.Errorf("rows (-want +got):\n%s", diff)
 	}
 	long := make([]*pb.Value, MaxIndexEntries+1)
@@ -248,7 +248,7 @@ func TestRows(t *testing.T) {
 		long[i] = value(i)
 	}
 	e.Properties["many"].GetArrayValue().Values = long
-	if _, err := Rows(e); err == nil {
+	if _, err := RowsOf(e); err == nil {
 		t.Errorf("%d index entries were accepted", len(long))
 	}
 }
@@ -263,9 +263,9 @@ func TestIndexEntriesAreBoundedInBytes(t *testing.T) {
 	}
 	many := &pb.Value{ValueType: &pb.Value_ArrayValue{ArrayValue: &pb.ArrayValue{Values: values}}}
 	for name, fits := range map[string]bool{"p": true, long: false} {
-		rows, err := Rows(&pb.Entity{Key: path("K", "name"), Properties: map[string]*pb.Value{name: many}})
+		rows, err := RowsOf(&pb.Entity{Key: path("K", "name"), Properties: map[string]*pb.Value{name: many}})
 		bytes := 0
-		for _, row := range rows {
+		for row := range rows.All() {
 			bytes += len(row)
 		}
 		if fits != (err == nil) || bytes > MaxIndexBytes {

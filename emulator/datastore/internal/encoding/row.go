@@ -1,8 +1,8 @@
 package encoding
 
 import (
+	"bytes"
 	"fmt"
-	"iter"
 	"slices"
 	"strings"
 
@@ -47,96 +47,65 @@ func PropertyPrefix(namespace, kind, property string) string {
 	return string(appendText(appendText(appendText([]byte{rowProperty}, namespace), kind), property))
 }
 
-// Path returns the path part of an entity row.
-func Path(namespace, entityRow string) string {
-	return entityRow[len(namespace)+strings.Count(namespace, "\x00")+3:]
-}
-
-// Rows returns every row of an entity whose key is complete: first the entity
-// row, then the kind row, then the property rows in ascending order, without
-// duplicates. The error states which bound was exceeded.
-func Rows(e *pb.Entity) ([]string, error) {
-	c := newCollector(e.GetKey(), len(e.GetProperties()))
+// RowsOf returns the rows of an entity whose key is complete. The error states
+// which bound was exceeded.
+func RowsOf(e *pb.Entity) (Rows, error) {
+	k, properties := e.GetKey(), len(e.GetProperties())
+	c := collector{
+		project: k.GetPartitionId().GetProjectId(),
+		buf:     make([]byte, 0, 32+48*properties),
+		path:    AppendPath(make([]byte, 0, 96), k),
+		prefix:  make([]byte, 0, 64),
+		heads:   make([]extent, 0, FirstProperty+properties),
+	}
+	c.begin(k.GetPartitionId().GetNamespaceId(), k.GetPath()[len(k.GetPath())-1].GetKind())
 	for name, v := range e.GetProperties() {
 		if err := c.property(name, v); err != nil {
-			return nil, err
+			return Rows{}, err
 		}
 	}
 	return c.rows(), nil
 }
 
-// Repeated yields what the rows of a property start with, for each property of
-// which an entity has several rows.
-func Repeated(rows []string) iter.Seq[string] {
-	return func(yield func(string) bool) {
-		last := ""
-		for i := 3; i < len(rows); i++ {
-			prefix := rows[i][:propertyLen(rows[i])]
-			if prefix != last && strings.HasPrefix(rows[i-1], prefix) {
-				if last = prefix; !yield(prefix) {
-					return
-				}
-			}
-		}
-	}
-}
-
-// propertyLen is the length of a property row as far as the value.
-func propertyLen(row string) int {
-	n := 1
-	for range 3 {
-		n += max(0, textLen(row[n:], 0))
-	}
-	return n
-}
-
-// collector builds the rows of one entity one behind the other.
+// collector builds the heads of the rows of one entity one behind the other.
 type collector struct {
 	project      string
 	prefix, path []byte
 	buf          []byte
-	ends         []int
+	heads        []extent // in buf
 }
 
-// newCollector starts with the entity row and the kind row.
-func newCollector(k *pb.Key, properties int) *collector {
-	c := &collector{
-		project: k.GetPartitionId().GetProjectId(),
-		buf:     make([]byte, 0, 128+64*properties),
-		path:    AppendPath(make([]byte, 0, 96), k),
-		prefix:  make([]byte, 0, 64),
-		ends:    make([]int, 0, 2+properties),
-	}
-	c.begin(k.GetPartitionId().GetNamespaceId(), k.GetPath()[len(k.GetPath())-1].GetKind())
-	return c
-}
+// extent is where something begins and ends.
+type extent struct{ begin, end int }
+
+func (x extent) of(b []byte) []byte { return b[x.begin:x.end] }
 
 // begin adds the entity row and the kind row to a collector with a path.
 func (c *collector) begin(namespace, kind string) {
 	c.buf = appendText(append(c.buf, rowEntity), namespace)
-	c.buf = append(c.buf, c.path...)
 	c.end()
 	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
-	c.buf = append(c.buf, c.path...)
 	c.end()
 	c.prefix = appendText(appendText(append(c.prefix, rowProperty), namespace), kind)
 }
 
 // rows returns what was collected.
-func (c *collector) rows() []string {
-	// One allocation holds all rows; they live and die together.
-	all := string(c.buf)
-	rows := make([]string, len(c.ends))
-	start := 0
-	for i, end := range c.ends {
-		rows[i] = all[start:end]
-		start = end
-	}
-	slices.Sort(rows[2:])
-	return rows[:2+len(slices.Compact(rows[2:]))]
+func (c *collector) rows() Rows {
+	properties := c.heads[FirstProperty:]
+	slices.SortFunc(properties, func(a, b extent) int { return bytes.Compare(a.of(c.buf), b.of(c.buf)) })
+	same := func(a, b extent) bool { return bytes.Equal(a.of(c.buf), b.of(c.buf)) }
+	n := FirstProperty + len(slices.CompactFunc(properties, same))
+	return pack(c.path, c.buf, c.heads[:n])
 }
 
-func (c *collector) end() { c.ends = append(c.ends, len(c.buf)) }
+// end ends a head where the buffer ends.
+func (c *collector) end() {
+	begin := 0
+	if n := len(c.heads); n > 0 {
+		begin = c.heads[n-1].end
+	}
+	c.heads = append(c.heads, extent{begin, len(c.buf)})
+}
 
 // property adds the rows of v under the (dotted) name.
 func (c *collector) property(name string, v *pb.Value) error {
@@ -167,12 +136,11 @@ func (c *collector) property(name string, v *pb.Value) error {
 		c.buf = c.buf[:start]
 		return nil
 	}
-	c.buf = append(c.buf, c.path...)
 	c.end()
-	if len(c.ends)-2 > MaxIndexEntries {
+	if len(c.heads)-FirstProperty > MaxIndexEntries {
 		return fmt.Errorf("an entity has at most %d index entries; property %q exceeds that", MaxIndexEntries, name)
 	}
-	if len(c.buf) > MaxIndexBytes {
+	if len(c.buf)+len(c.heads)*len(c.path) > MaxIndexBytes {
 		return fmt.Errorf("the index entries of an entity have at most %d bytes; property %q exceeds that", MaxIndexBytes, name)
 	}
 	return nil

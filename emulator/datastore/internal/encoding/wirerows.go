@@ -50,37 +50,37 @@ type WireRows struct {
 	null    pb.Value_NullValue
 }
 
-// Of is Rows.
-func (w *WireRows) Of(entity []byte) ([]string, error) {
+// Of is RowsOf.
+func (w *WireRows) Of(entity []byte) (Rows, error) {
 	if w.names == nil {
 		w.names = map[string]string{}
 	}
-	w.buf, w.path, w.prefix, w.ends = w.buf[:0], w.path[:0], w.prefix[:0], w.ends[:0]
+	w.buf, w.path, w.prefix, w.heads = w.buf[:0], w.path[:0], w.prefix[:0], w.heads[:0]
 	number, key, rest := cutField(entity)
 	if number != entityKey {
-		return nil, errNoKey
+		return Rows{}, errNoKey
 	}
 	if err := w.key(key); err != nil {
-		return nil, err
+		return Rows{}, err
 	}
 	for len(rest) > 0 {
 		var entry []byte
 		if number, entry, rest = cutField(rest); number != entityProperties {
-			return nil, errCorrupt
+			return Rows{}, errCorrupt
 		}
 		number, name, value := cutField(entry)
 		if number != entryName {
 			name, value = nil, entry // the empty name
 		}
 		if number, value, _ = cutField(value); number != entryValue {
-			return nil, errCorrupt
+			return Rows{}, errCorrupt
 		}
 		v, err := w.decode(value)
 		if err != nil {
-			return nil, err
+			return Rows{}, err
 		}
 		if err := w.property(w.name(name), v); err != nil {
-			return nil, err
+			return Rows{}, err
 		}
 	}
 	return w.rows(), nil

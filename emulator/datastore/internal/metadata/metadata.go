@@ -101,7 +101,7 @@ type walker struct {
 // first returns the first row in [lo, hi).
 func (w *walker) first(lo, hi string) (row string, ok bool) {
 	w.view.Ascend(lo, hi, func(r storage.Row) bool {
-		row, ok = r.Key, true
+		row, ok = r.Key(), true
 		return false
 	})
 	if ok {

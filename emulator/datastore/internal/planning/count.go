@@ -120,7 +120,7 @@ func (c *counter) entities(s *stream, k int) {
 		}
 		s.looked++
 		e := row.Entity
-		path := encoding.Path(c.q.namespace, e.Key())
+		path := e.Path()
 		switch {
 		case seen[e]:
 		case !s.exact && !s.leadsTo(e, path), c.counted(k, e, path):
@@ -148,18 +148,18 @@ func (c *counter) counted(k int, e *storage.Entity, path string) bool {
 // leadsTo reports whether a row of the entity among the plan's rows leads to a
 // result.
 func (s *stream) leadsTo(e *storage.Entity, path string) bool {
-	return (s.paths || s.d.hasPath(path)) && (s.equal || s.d.hasEqual(e, path)) && s.d.hasColumns(s.q, e, path)
+	return (s.paths || s.d.hasPath(path)) && (s.equal || s.d.hasEqual(e)) && s.d.hasColumns(s.q, e)
 }
 
 // accepts reports whether e is a result of the disjunct.
 func (d *disjunct) accepts(q *Query, e *storage.Entity, path string) bool {
-	return d.meets(e, path) && d.hasColumns(q, e, path)
+	return d.meets(e, path) && d.hasColumns(q, e)
 }
 
 // hasColumns reports whether e has a value within bounds for every column.
-func (d *disjunct) hasColumns(q *Query, e *storage.Entity, path string) bool {
+func (d *disjunct) hasColumns(q *Query, e *storage.Entity) bool {
 	for i := range d.spans {
-		if _, ok := d.spans[i].first(&q.columns[i], e, path); !ok {
+		if _, ok := d.spans[i].first(&q.columns[i], e); !ok {
 			return false
 		}
 	}

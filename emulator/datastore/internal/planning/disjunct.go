@@ -98,7 +98,7 @@ func (q *Query) newDisjunct(c conjunction) (disjunct, bool) {
 
 // first is the value of the entity in the column: of several the one that the
 // query meets first.
-func (s *span) first(c *column, e *storage.Entity, path string) (value string, ok bool) {
+func (s *span) first(c *column, e *storage.Entity) (value string, ok bool) {
 	if s.isConstant() {
 		return s.constant, true
 	}
@@ -110,23 +110,23 @@ func (s *span) first(c *column, e *storage.Entity, path string) (value string, o
 		if c.desc {
 			n = len(s.rows) - 1 - n
 		}
-		if row, ok := pick(s.rows[n].lo, s.rows[n].hi); ok {
-			return c.valueOf(row, path), true
+		if head, ok := pick(s.rows[n].lo, s.rows[n].hi); ok {
+			return head[len(c.prefix):], true
 		}
 	}
 	return "", false
 }
 
 // all yields the values of the entity in the column.
-func (s *span) all(c *column, e *storage.Entity, path string) iter.Seq[string] {
+func (s *span) all(c *column, e *storage.Entity) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if s.isConstant() {
 			yield(s.constant)
 			return
 		}
 		for _, b := range s.rows {
-			for row := range e.RowsBetween(b.lo, b.hi) {
-				if !yield(c.valueOf(row, path)) {
+			for head := range e.HeadsBetween(b.lo, b.hi) {
+				if !yield(head[len(c.prefix):]) {
 					return
 				}
 			}
@@ -134,20 +134,15 @@ func (s *span) all(c *column, e *storage.Entity, path string) iter.Seq[string] {
 	}
 }
 
-// valueOf is the value of a row of the column's property.
-func (c *column) valueOf(row, path string) string {
-	return row[len(c.prefix) : len(row)-len(path)]
-}
-
 // meets reports whether e has what d asks of keys and equalities.
 func (d *disjunct) meets(e *storage.Entity, path string) bool {
-	return d.hasPath(path) && d.hasEqual(e, path)
+	return d.hasPath(path) && d.hasEqual(e)
 }
 
 func (d *disjunct) hasPath(path string) bool {
 	return d.paths.free() || d.paths.contains(path)
 }
 
-func (d *disjunct) hasEqual(e *storage.Entity, path string) bool {
-	return !slices.ContainsFunc(d.equal, func(eq equality) bool { return !e.Has(eq.prefix, path) })
+func (d *disjunct) hasEqual(e *storage.Entity) bool {
+	return !slices.ContainsFunc(d.equal, func(eq equality) bool { return !e.Has(eq.prefix) })
 }

@@ -482,7 +482,7 @@ func shown(q *planning.Query, h planning.Hit) string {
 	for _, name := range q.Projection() {
 		values = append(values, q.Value(h, name))
 	}
-	return fmt.Sprintf("%x %x", encoding.Path(namespace, h.Entity.Key()), values)
+	return fmt.Sprintf("%x %x", h.Entity.Path(), values)
 }
 
 func (n *naive) shown(a answer) string {

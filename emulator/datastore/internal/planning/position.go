@@ -45,7 +45,7 @@ func (q *Query) first(d *disjunct, e *storage.Entity, path string) (at string, o
 			buf = append(buf, path...)
 		}
 		c := &q.columns[i]
-		value, ok := d.spans[i].first(c, e, path)
+		value, ok := d.spans[i].first(c, e)
 		if !ok {
 			return "", false
 		}
@@ -60,7 +60,7 @@ func (q *Query) first(d *disjunct, e *storage.Entity, path string) (at string, o
 // isFirst reports whether at is where the query meets the entity first, in
 // whichever disjunct.
 func (q *Query) isFirst(e *storage.Entity, at string) bool {
-	path := encoding.Path(q.namespace, e.Key())
+	path := e.Path()
 	for i := range q.disjuncts {
 		d := &q.disjuncts[i]
 		if !d.meets(e, path) {
@@ -88,7 +88,7 @@ func (q *Query) combinations(d *disjunct, e *storage.Entity, path string, f func
 			return
 		}
 		c := &q.columns[i]
-		for value := range d.spans[i].all(c, e, path) {
+		for value := range d.spans[i].all(c, e) {
 			if left <= 0 {
 				return
 			}

@@ -50,8 +50,8 @@ func (s *scan) step() {
 
 func (s *scan) settle() {
 	s.row, s.ok = s.walk.Row()
-	if s.ok = s.ok && strings.HasPrefix(s.row.Key, s.prefix); s.ok {
-		s.suffix = s.row.Key[len(s.prefix):]
+	if s.ok = s.ok && strings.HasPrefix(s.row.Head, s.prefix); s.ok {
+		s.suffix = s.row.Suffix(len(s.prefix))
 		s.entries++
 	}
 }

@@ -3,7 +3,6 @@ package planning
 import (
 	"slices"
 
-	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 )
 
@@ -63,8 +62,8 @@ func (s *stream) accept(e *storage.Entity, suffix string) bool {
 	}
 	if !s.paths || !s.equal {
 		s.looked++
-		path := encoding.Path(s.q.namespace, e.Key())
-		if !s.paths && !s.d.hasPath(path) || !s.equal && !s.d.hasEqual(e, path) {
+		path := e.Path()
+		if !s.paths && !s.d.hasPath(path) || !s.equal && !s.d.hasEqual(e) {
 			return false
 		}
 	}
@@ -101,8 +100,8 @@ func (s *stream) collect(keep int) {
 		}
 		s.looked++
 		e := row.Entity
-		path := encoding.Path(q.namespace, e.Key())
-		if !s.paths && !s.d.hasPath(path) || !s.equal && !s.d.hasEqual(e, path) {
+		path := e.Path()
+		if !s.paths && !s.d.hasPath(path) || !s.equal && !s.d.hasEqual(e) {
 			continue
 		}
 		if s.exploded {

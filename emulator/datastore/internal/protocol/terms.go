@@ -210,10 +210,8 @@ func (a *aggregation) combinations(e *storage.Entity) [][]string {
 // have the prefix.
 func valuesOf(e *storage.Entity, prefix string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for row := range e.RowsBetween(prefix, encoding.PrefixEnd(prefix)) {
-			value := row[len(prefix):]
-			_, rest, err := encoding.CutValue(value)
-			if err != nil || !yield(value[:len(value)-len(rest)]) {
+		for head := range e.HeadsBetween(prefix, encoding.PrefixEnd(prefix)) {
+			if !yield(head[len(prefix):]) {
 				return
 			}
 		}

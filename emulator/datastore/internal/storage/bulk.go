@@ -10,16 +10,21 @@ import (
 
 // load puts the entities, all different, into tables that are empty: it sorts
 // their rows and appends them, which is several times faster than finding the
-// place of each.
+// place of each. It is enough to sort by paths once: rows of the same head are
+// in the order of their entities then.
 func (t *tables) load(entities []*Entity) {
 	n := 0
-	for _, e := range entities {
-		n += len(e.rows)
+	paths := make([]sortRow, len(entities))
+	for i, e := range entities {
+		n += e.rows.Len()
+		paths[i] = sortRow{entity: e, rank: uint32(i), row: ofPath}
 	}
+	sortRows(paths)
 	rows := make([]sortRow, 0, n)
-	for _, e := range entities {
-		for _, row := range e.rows {
-			rows = append(rows, sortRow{Row: Row{Key: row, Entity: e}})
+	for rank, p := range paths {
+		e := p.entity
+		for i := range e.rows.Len() {
+			rows = append(rows, sortRow{entity: e, rank: uint32(rank), row: uint32(i)})
 		}
 		t.repeats.add(e, 1)
 		for _, c := range t.composites.of(e.rows) {
@@ -27,18 +32,30 @@ func (t *tables) load(entities []*Entity) {
 		}
 	}
 	sortRows(rows)
-	for i := range rows {
-		t.tree.Load(rows[i].Row)
+	for _, r := range rows {
+		t.tree.Load(r.entity.row(int(r.row)))
 	}
 }
 
-// sortRow is a row and eight bytes of its key, which are compared first.
+// sortRow is the head of a row, or a path, and eight bytes of it, which are
+// compared first. What is the same stays in the order of ranks.
 type sortRow struct {
-	head uint64
-	Row
+	eight  uint64
+	entity *Entity
+	rank   uint32
+	row    uint32
 }
 
-// sortRows sorts by eight bytes of the keys at a time: rows have long beginnings
+const ofPath = ^uint32(0)
+
+func (r *sortRow) text() string {
+	if r.row == ofPath {
+		return r.entity.Path()
+	}
+	return r.entity.rows.Head(int(r.row))
+}
+
+// sortRows sorts by eight bytes of the texts at a time: they have long beginnings
 // in common, which it doesn't look at again for every comparison.
 func sortRows(rows []sortRow) {
 	var wg sync.WaitGroup
@@ -51,25 +68,32 @@ const sortApart = 1 << 14
 
 const sortWidth = 8
 
-// sortFrom sorts rows whose keys are the same before the byte at.
+// sortFrom sorts rows whose texts are the same before the byte at.
 func sortFrom(rows []sortRow, at int, wg *sync.WaitGroup) {
 	if len(rows) < 2 {
 		return
 	}
 	for same := true; same; at += sortWidth {
+		ends := false
 		for i := range rows {
-			rows[i].head = head(rows[i].Key, at)
-			same = same && rows[i].head == rows[0].head
+			text := rows[i].text()
+			rows[i].eight = eight(text, at)
+			same = same && rows[i].eight == rows[0].eight
+			ends = ends || len(text) < at+sortWidth
 		}
-		if same && slices.ContainsFunc(rows, func(r sortRow) bool { return len(r.Key) < at+sortWidth }) {
-			slices.SortFunc(rows, func(a, b sortRow) int { return strings.Compare(a.Key, b.Key) })
+		if same && ends {
+			slices.SortFunc(rows, func(a, b sortRow) int {
+				return cmp.Or(strings.Compare(a.text(), b.text()), cmp.Compare(a.rank, b.rank))
+			})
 			return
 		}
 	}
-	slices.SortFunc(rows, func(a, b sortRow) int { return cmp.Compare(a.head, b.head) })
+	slices.SortFunc(rows, func(a, b sortRow) int {
+		return cmp.Or(cmp.Compare(a.eight, b.eight), cmp.Compare(a.rank, b.rank))
+	})
 	for len(rows) > 0 {
 		n := 1
-		for n < len(rows) && rows[n].head == rows[0].head {
+		for n < len(rows) && rows[n].eight == rows[0].eight {
 			n++
 		}
 		run := rows[:n]
@@ -83,9 +107,9 @@ func sortFrom(rows []sortRow, at int, wg *sync.WaitGroup) {
 	}
 }
 
-// head is eight bytes of a key, zeros beyond its end.
-func head(key string, at int) uint64 {
+// eight is eight bytes of a text, zeros beyond its end.
+func eight(text string, at int) uint64 {
 	var b [sortWidth]byte
-	copy(b[:], key[min(at, len(key)):])
+	copy(b[:], text[min(at, len(text)):])
 	return binary.BigEndian.Uint64(b[:])
 }

@@ -71,11 +71,11 @@ func (c composites) each(f func(Composite) Composite) composites {
 }
 
 // of is the indexes of the kind of the entity with these rows.
-func (c composites) of(rows []string) []*Composite {
+func (c composites) of(rows encoding.Rows) []*Composite {
 	if len(c.all) == 0 {
 		return nil
 	}
-	_, kind, err := encoding.CutKindRow(rows[1])
+	_, kind, err := encoding.CutKindRow(rows.Head(1))
 	if err != nil {
 		return nil
 	}
@@ -121,7 +121,7 @@ func (t *tables) checkComposites(e *Entity) error {
 
 // checkEntries checks what an entity has in all the indexes together.
 func checkEntries(e *Entity, in ...*Composite) error {
-	entries, size := len(e.rows)-2, 0
+	entries, size := e.rows.Len()-encoding.FirstProperty, 0
 	for _, c := range in {
 		n, bytes := c.Form.Size(e.rows)
 		entries, size = entries+n, size+bytes
@@ -149,12 +149,12 @@ func (c *Composite) put(before, after *Entity) (updates int) {
 	slices.Sort(now)
 	for _, row := range old {
 		if _, stays := slices.BinarySearch(now, row); !stays {
-			c.tree.Delete(Row{Key: row})
+			c.tree.Delete(Row{Head: row})
 			updates++
 		}
 	}
 	for _, row := range now {
-		if _, replaced := c.tree.Set(Row{Key: row, Entity: after}); !replaced {
+		if _, replaced := c.tree.Set(Row{Head: row, Entity: after}); !replaced {
 			updates++
 		}
 	}
@@ -239,8 +239,8 @@ func (t *tables) build(c *Composite) error {
 	var buf []string
 	for prefix := range t.kinds(c.Definition.Kind) {
 		var err error
-		t.tree.Ascend(Row{Key: prefix}, func(r Row) bool {
-			if !strings.HasPrefix(r.Key, prefix) {
+		t.tree.Ascend(Row{Head: prefix}, func(r Row) bool {
+			if !strings.HasPrefix(r.Head, prefix) {
 				return false
 			}
 			if err = checkEntries(r.Entity, c); err != nil {
@@ -249,7 +249,7 @@ func (t *tables) build(c *Composite) error {
 			c.repeats += c.repeated(r.Entity)
 			buf = c.Form.Rows(buf[:0], r.Entity.rows)
 			for _, row := range buf {
-				rows = append(rows, Row{Key: row, Entity: r.Entity})
+				rows = append(rows, Row{Head: row, Entity: r.Entity})
 			}
 			return true
 		})
@@ -257,7 +257,7 @@ func (t *tables) build(c *Composite) error {
 			return err
 		}
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Key, b.Key) })
+	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Head, b.Head) })
 	for _, r := range rows {
 		c.tree.Load(r)
 	}
@@ -271,10 +271,10 @@ func (t *tables) kinds(kind string) iter.Seq[string] {
 		next, namespace := encoding.AllKinds, ""
 		for {
 			found := false
-			t.tree.Ascend(Row{Key: next}, func(r Row) bool {
-				if strings.HasPrefix(r.Key, encoding.AllKinds) {
+			t.tree.Ascend(Row{Head: next}, func(r Row) bool {
+				if strings.HasPrefix(r.Head, encoding.AllKinds) {
 					var err error
-					namespace, _, err = encoding.CutKindRow(r.Key)
+					namespace, _, err = encoding.CutKindRow(r.Head)
 					found = err == nil
 				}
 				return false
@@ -298,7 +298,7 @@ func (v View) Keeps(row string) bool { return v.treeOf(row) != nil }
 // those that it would have in indexes that were dropped of late.
 func (v View) RowsOf(e *Entity) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for _, row := range e.rows {
+		for row := range e.rows.All() {
 			if !yield(row) {
 				return
 			}
@@ -306,7 +306,7 @@ func (v View) RowsOf(e *Entity) iter.Seq[string] {
 		if len(v.composites.all)+len(v.composites.gone) == 0 {
 			return
 		}
-		_, kind, err := encoding.CutKindRow(e.rows[1])
+		_, kind, err := encoding.CutKindRow(e.rows.Head(1))
 		if err != nil {
 			return
 		}

@@ -22,7 +22,7 @@ func indexed(v View) map[string]string {
 	for _, c := range v.composites.all {
 		prefix := c.Definition.Key()
 		c.tree.Scan(func(r Row) bool {
-			all[fmt.Sprintf("%s %x", prefix, r.Key[5:])] = fmt.Sprint(r.Entity.Key(), r.Entity.Version)
+			all[fmt.Sprintf("%s %x", prefix, r.Head[5:])] = fmt.Sprint(r.Entity.Key(), r.Entity.Version)
 			return true
 		})
 	}

@@ -119,11 +119,7 @@ const maxKeptBuffer = 1 << 20
 // index entries changed.
 func (db *DB) apply(m *Mutation, version int64) (updates int) {
 	before, updates := db.tables.put(m.Key, m.Entity)
-	c := change{version: version, key: m.Key, before: before}
-	if m.Entity != nil {
-		c.key = m.Entity.rows[0] // shares the memory of all rows
-	}
-	db.history.add(c)
+	db.history.add(change{version: version, before: before, after: m.Entity})
 	if before != nil && m.Entity == nil {
 		db.gone.add(m.Key, version)
 	}
@@ -152,7 +148,7 @@ func (db *DB) Kinds() []KindCount {
 		for {
 			var found *KindCount
 			v.Ascend(next, encoding.PrefixEnd(encoding.AllKinds), func(r Row) bool {
-				if namespace, kind, err := encoding.CutKindRow(r.Key); err == nil {
+				if namespace, kind, err := encoding.CutKindRow(r.Head); err == nil {
 					found = &KindCount{Namespace: namespace, Kind: kind}
 				}
 				return false

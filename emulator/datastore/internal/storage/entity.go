@@ -18,10 +18,9 @@ var errTooLarge = errors.New("maximum entity size is 1048576 bytes")
 // Entity is one stored version of an entity. It never changes once committed,
 // so a pointer to it also identifies the version.
 type Entity struct {
-	rows []string // as encoding.Rows returns them
-	wire []byte   // EntityResult: the entity, then (once committed) version and times
-	body int      // where the entity itself starts in wire
-	size int      // and its length
+	rows encoding.Rows
+	wire []byte // EntityResult: the entity, then (once committed) version and times
+	size uint32 // of the entity itself in wire
 
 	repeats bool // a property has several rows
 
@@ -54,14 +53,13 @@ func layOut(size int, appendBody func([]byte) ([]byte, error)) (*Entity, error) 
 	wire := make([]byte, 0, 1+protowire.SizeBytes(size)+times)
 	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
 	wire = protowire.AppendVarint(wire, uint64(size))
-	body := len(wire)
 	wire, err := appendBody(wire)
-	return &Entity{wire: wire, body: body, size: len(wire) - body}, err
+	return &Entity{wire: wire, size: uint32(size)}, err
 }
 
 // index derives the rows of an entity that says what m says.
 func (e *Entity) index(m *pb.Entity) (err error) {
-	e.rows, err = encoding.Rows(m)
+	e.rows, err = encoding.RowsOf(m)
 	e.repeats = hasRepeats(e.rows)
 	return err
 }
@@ -69,7 +67,7 @@ func (e *Entity) index(m *pb.Entity) (err error) {
 // seal stamps a prepared entity with its version and creation time.
 func (e *Entity) seal(version, created int64) {
 	e.Version, e.Created = version, created
-	e.wire = e.wire[:e.body+e.size]
+	e.wire = e.wire[:e.bodyEnd()]
 	e.wire = protowire.AppendTag(e.wire, 4, protowire.VarintType)
 	e.wire = protowire.AppendVarint(e.wire, uint64(version))
 	e.wire = appendTime(e.wire, 5, version)
@@ -93,21 +91,20 @@ func appendTime(dst []byte, field protowire.Number, micros int64) []byte {
 }
 
 // Key is the entity row, which identifies the entity in its database.
-func (e *Entity) Key() string { return e.rows[0] }
+func (e *Entity) Key() string { return e.rows.Row(0) }
+
+// Path is what all rows of the entity end with.
+func (e *Entity) Path() string { return e.rows.Path() }
 
 // Rows are all index rows, the entity row first.
-func (e *Entity) Rows() []string { return e.rows }
+func (e *Entity) Rows() encoding.Rows { return e.rows }
 
-func hasRepeats(rows []string) bool {
-	for range encoding.Repeated(rows) {
+func hasRepeats(rows encoding.Rows) bool {
+	for range rows.Repeated() {
 		return true
 	}
 	return false
 }
-
-// repeated yields what the rows of a property start with, for each property of
-// which the entity has several.
-func (e *Entity) repeated() iter.Seq[string] { return encoding.Repeated(e.rows) }
 
 // Repeats reports whether a property of the entity has several index entries.
 func (e *Entity) Repeats() bool { return e.repeats }
@@ -118,7 +115,9 @@ func (e *Entity) Result() []byte { return e.wire }
 
 // Body is the wire form of the Entity message alone. The caller must not
 // change it.
-func (e *Entity) Body() []byte { return e.wire[e.body : e.body+e.size] }
+func (e *Entity) Body() []byte { return e.wire[e.bodyEnd()-int(e.size) : e.bodyEnd()] }
+
+func (e *Entity) bodyEnd() int { return 1 + protowire.SizeBytes(int(e.size)) }
 
 // Decode returns a fresh copy of the entity.
 func (e *Entity) Decode() (*pb.Entity, error) {
@@ -126,73 +125,47 @@ func (e *Entity) Decode() (*pb.Entity, error) {
 	return m, proto.Unmarshal(e.Body(), m)
 }
 
-// Has reports whether the entity has the property row prefix+path. It doesn't
-// put them together: filters ask this for every row that they go through.
-func (e *Entity) Has(prefix, path string) bool {
-	lo, hi := 2, len(e.rows)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		row := e.rows[mid]
-		n := min(len(row), len(prefix))
-		if row[:n] < prefix || row[:n] == prefix && row[n:] < path {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	if lo == len(e.rows) {
-		return false
-	}
-	row := e.rows[lo]
-	return len(row) == len(prefix)+len(path) && row[:len(prefix)] == prefix && row[len(prefix):] == path
+// Has reports whether the entity has the property row with this head.
+func (e *Entity) Has(head string) bool {
+	i := e.rows.Find(head)
+	return i < e.rows.Len() && e.rows.Head(i) == head
 }
 
-// from is the index of the first property row that is not smaller than at.
-func (e *Entity) from(at string) int {
-	lo, hi := 2, len(e.rows)
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if e.rows[mid] < at {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
-}
-
-// RowsBetween yields the property rows in [lo, hi); hi "" has no bound.
-func (e *Entity) RowsBetween(lo, hi string) iter.Seq[string] {
+// HeadsBetween yields the heads of property rows in [lo, hi); hi "" has no bound.
+func (e *Entity) HeadsBetween(lo, hi string) iter.Seq[string] {
 	return func(yield func(string) bool) {
-		for _, row := range e.rows[e.from(lo):] {
-			if hi != "" && row >= hi || !yield(row) {
+		for i := e.rows.Find(lo); i < e.rows.Len(); i++ {
+			head := e.rows.Head(i)
+			if hi != "" && head >= hi || !yield(head) {
 				return
 			}
 		}
 	}
 }
 
-// First returns the smallest property row in [lo, hi), Last the greatest.
+// First returns the smallest head of a property row in [lo, hi), Last the greatest.
 func (e *Entity) First(lo, hi string) (string, bool) {
-	i := e.from(lo)
-	if i == len(e.rows) || hi != "" && e.rows[i] >= hi {
+	i := e.rows.Find(lo)
+	if i == e.rows.Len() {
 		return "", false
 	}
-	return e.rows[i], true
+	head := e.rows.Head(i)
+	return head, hi == "" || head < hi
 }
 
-// Last returns the greatest property row in [lo, hi).
+// Last returns the greatest head of a property row in [lo, hi).
 func (e *Entity) Last(lo, hi string) (string, bool) {
-	i := len(e.rows)
+	i := e.rows.Len()
 	if hi != "" {
-		i = e.from(hi)
+		i = e.rows.Find(hi)
 	}
-	if i > 2 && e.rows[i-1] >= lo {
-		return e.rows[i-1], true
+	if i == encoding.FirstProperty {
+		return "", false
 	}
-	return "", false
+	head := e.rows.Head(i - 1)
+	return head, head >= lo
 }
 
 // TimesLen is the length of what follows the entity in Result: its version and
 // times.
-func (e *Entity) TimesLen() int { return len(e.wire) - e.body - e.size }
+func (e *Entity) TimesLen() int { return len(e.wire) - e.bodyEnd() }

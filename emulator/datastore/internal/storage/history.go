@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync"
@@ -28,20 +29,17 @@ type history struct {
 	views   []*pastView
 }
 
-// change is one entity row before a commit.
+// change is what a commit made of an entity. before is nil when there was none,
+// after when it was deleted, and both are when there was nothing to delete.
 type change struct {
-	version int64 // of the commit
-	key     string
-	before  *Entity // nil: none
+	version       int64 // of the commit
+	before, after *Entity
 }
 
 func (c *change) size() int {
 	n := 64
 	if c.before != nil {
-		n += len(c.before.wire)
-		for _, row := range c.before.rows {
-			n += len(row) + 16
-		}
+		n += len(c.before.wire) + c.before.rows.Size()
 	}
 	return n
 }
@@ -126,7 +124,9 @@ func (h *history) at(t int64, db *DB) *pastView {
 	present, since := db.tables.snapshot(), slices.Clone(h.changes[i:])
 	past := &pastView{version: version, used: time.Now(), view: sync.OnceValue(func() View {
 		for _, c := range slices.Backward(since) {
-			present.put(c.key, c.before)
+			if e := cmp.Or(c.before, c.after); e != nil {
+				present.put(e.Key(), c.before)
+			}
 		}
 		return View{tables: present, Version: version}
 	})}

@@ -40,7 +40,7 @@ type step struct {
 
 func (s *step) row() string {
 	if s.entity != nil {
-		return s.entity.rows[0]
+		return s.entity.Key()
 	}
 	return s.key
 }
@@ -150,7 +150,7 @@ func (at *loading) settle(db *DB) []*Entity {
 		if !s.logged {
 			continue
 		}
-		db.history.add(change{version: s.version, key: key, before: before})
+		db.history.add(change{version: s.version, before: before, after: s.entity})
 		if before != nil && s.entity == nil {
 			db.gone.add(key, s.version)
 		}

@@ -181,7 +181,7 @@ func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, versio
 // same reports whether both say the same, though their properties may be
 // encoded in another order.
 func (e *Entity) same(o *Entity) bool {
-	if e.size != o.size || !slices.Equal(e.rows, o.rows) {
+	if e.size != o.size || e.rows != o.rows {
 		return false
 	}
 	if bytes.Equal(e.Body(), o.Body()) {

@@ -24,7 +24,7 @@ func (r repeats) add(e *Entity, n int) {
 	if e == nil || !e.repeats {
 		return
 	}
-	for prefix := range e.repeated() {
+	for prefix := range e.rows.Repeated() {
 		was, _ := r.tree.Get(repeat{prefix: prefix})
 		if was.entities+n == 0 {
 			r.tree.Delete(was)

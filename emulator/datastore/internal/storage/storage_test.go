@@ -51,7 +51,7 @@ func remove(t testing.TB, name string) Mutation {
 func rows(v View) map[string]int64 {
 	all := map[string]int64{}
 	v.Ascend("", "", func(r Row) bool {
-		all[r.Key] = r.Entity.Version
+		all[r.Key()] = r.Entity.Version
 		return true
 	})
 	return all
@@ -107,12 +107,12 @@ func TestRowsFollowEntities(t *testing.T) {
 		}
 		want := map[string]int64{}
 		for name, v := range model {
-			all, err := encoding.Rows(entity(name, v))
+			all, err := encoding.RowsOf(entity(name, v))
 			if err != nil {
 				r.Fatal(err)
 			}
-			for _, row := range all {
-				want[row] = versions[all[0]]
+			for row := range all.All() {
+				want[row] = versions[all.Row(0)]
 			}
 		}
 		if diff := cmp.Diff(want, rows(View{tables: db.tables})); diff != "" {

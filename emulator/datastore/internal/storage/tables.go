@@ -18,7 +18,7 @@ func newTables() tables { return tables{tree: newTree(), repeats: newRepeats()} 
 
 func newTree() *btree.BTreeG[Row] {
 	return btree.NewBTreeGOptions(
-		func(a, b Row) bool { return a.Key < b.Key },
+		func(a, b Row) bool { return a.compare(b) < 0 },
 		btree.Options{NoLocks: true})
 }
 
@@ -58,13 +58,11 @@ func (t *tables) snapshot() tables {
 // and how many index entries changed as Datastore counts them: the entity when it
 // comes or goes, two for each property row, one for either direction, and each composite row.
 func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
-	var rows, old []string
 	var was Row
 	if after != nil {
-		rows = after.rows
-		was, _ = t.tree.Set(Row{Key: rows[0], Entity: after}) // not key, which has memory of its own
+		was, _ = t.tree.Set(after.row(0))
 	} else {
-		was, _ = t.tree.Delete(Row{Key: key})
+		was, _ = t.tree.Delete(Row{Head: key})
 	}
 	if (was.Entity == nil) != (after == nil) {
 		updates++
@@ -72,30 +70,29 @@ func (t *tables) put(key string, after *Entity) (before *Entity, updates int) {
 	// The entity row and the kind row follow from the key alone; the property
 	// rows are sorted, so one walk over both finds what is gone.
 	if before = was.Entity; before != nil {
-		old = before.rows
 		if after == nil {
-			t.tree.Delete(Row{Key: old[1]})
+			t.tree.Delete(before.row(1))
 		}
-		var stay []string
-		if after != nil {
-			stay = rows[2:]
-		}
-		for _, row := range old[2:] {
-			for len(stay) > 0 && stay[0] < row {
-				stay = stay[1:]
+		stays := encoding.FirstProperty
+		for i := encoding.FirstProperty; i < before.rows.Len(); i++ {
+			head := before.rows.Head(i)
+			if after != nil {
+				for stays < after.rows.Len() && after.rows.Head(stays) < head {
+					stays++
+				}
+				if stays < after.rows.Len() && after.rows.Head(stays) == head {
+					continue
+				}
 			}
-			if len(stay) == 0 || stay[0] != row {
-				t.tree.Delete(Row{Key: row})
-				updates += 2
-			}
+			t.tree.Delete(before.row(i))
+			updates += 2
 		}
 	}
-	for i, row := range rows {
-		if i == 0 {
-			continue // set above
-		}
-		if _, replaced := t.tree.Set(Row{Key: row, Entity: after}); !replaced && i >= 2 {
-			updates += 2
+	if after != nil {
+		for i := 1; i < after.rows.Len(); i++ { // 0 is set above
+			if _, replaced := t.tree.Set(after.row(i)); !replaced && i >= encoding.FirstProperty {
+				updates += 2
+			}
 		}
 	}
 	t.repeats.add(before, -1)

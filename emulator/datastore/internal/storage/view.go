@@ -2,12 +2,6 @@ package storage
 
 import "github.com/tidwall/btree"
 
-// Row is one index row and the entity that it belongs to.
-type Row struct {
-	Key    string
-	Entity *Entity
-}
-
 // View reads one state of a database: the live one inside DB.Read, or a
 // snapshot, which stays as it is.
 type View struct {
@@ -18,7 +12,7 @@ type View struct {
 
 // Get returns the entity with the given entity row, or nil.
 func (v View) Get(entityRow string) *Entity {
-	row, _ := v.tree.Get(Row{Key: entityRow})
+	row, _ := v.tree.Get(Row{Head: entityRow})
 	return row.Entity
 }
 
@@ -29,8 +23,8 @@ func (v View) Ascend(lo, hi string, f func(Row) bool) {
 	if tree == nil {
 		return
 	}
-	tree.Ascend(Row{Key: lo}, func(r Row) bool {
-		return (hi == "" || r.Key < hi) && f(r)
+	tree.Ascend(Row{Head: lo}, func(r Row) bool {
+		return (hi == "" || r.before(hi)) && f(r)
 	})
 }
 
@@ -41,13 +35,13 @@ func (v View) Descend(lo, hi string, f func(Row) bool) {
 		return
 	}
 	visit := func(r Row) bool {
-		return r.Key == hi || r.Key >= lo && f(r)
+		return hi != "" && !r.before(hi) || !r.before(lo) && f(r)
 	}
 	if hi == "" {
 		tree.Reverse(visit)
 		return
 	}
-	tree.Descend(Row{Key: hi}, visit)
+	tree.Descend(Row{Head: hi}, visit)
 }
 
 // Count is the number of rows in [lo, hi), in logarithmic time.
@@ -68,7 +62,7 @@ func rank(tree *btree.BTreeG[Row], key string) int {
 	lo, hi := 0, tree.Len()
 	for lo < hi {
 		mid := int(uint(lo+hi) >> 1)
-		if row, _ := tree.GetAt(mid); row.Key < key {
+		if row, _ := tree.GetAt(mid); row.before(key) {
 			lo = mid + 1
 		} else {
 			hi = mid

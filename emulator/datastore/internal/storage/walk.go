@@ -24,11 +24,11 @@ func (v View) Walk(row string) *Walk {
 func (w *Walk) Row() (Row, bool) { return w.row, w.ok }
 
 // SeekUp moves to the first row that is not smaller than key.
-func (w *Walk) SeekUp(key string) { w.at(w.it.Seek(Row{Key: key})) }
+func (w *Walk) SeekUp(key string) { w.at(w.it.Seek(Row{Head: key})) }
 
 // SeekDown moves to the last row that is smaller than key.
 func (w *Walk) SeekDown(key string) {
-	if w.it.Seek(Row{Key: key}) {
+	if w.it.Seek(Row{Head: key}) {
 		w.at(w.it.Prev())
 		return
 	}
