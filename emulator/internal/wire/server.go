@@ -20,7 +20,7 @@ const MaxMessage = 16 << 20
 
 const (
 	sniffTimeout    = 30 * time.Second     // for the first bytes, and for HTTP headers
-	readTimeout     = time.Minute          // for a whole HTTP/1.1 request; no handler here takes longer
+	readTimeout     = time.Minute          // for a whole HTTP/1.1 request to arrive; handlers may take longer
 	idleTimeout     = 5 * time.Minute      // of an HTTP/1.1 connection
 	closeGrace      = time.Second          // running requests may finish
 	closeBound      = 5 * time.Second      // cancelled ones must

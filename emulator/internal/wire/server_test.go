@@ -313,6 +313,36 @@ func TestSlowBodyIsBounded(t *testing.T) {
 	})
 }
 
+// What a handler waits for, such as the locks of others, may take longer than
+// requests may take to arrive.
+func TestHandlersMayWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const wait = 4 * time.Minute
+		r := serve(t, &wire.Server{HTTP: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.ReadAll(r.Body); err != nil {
+				t.Error(err)
+			}
+			select {
+			case <-time.After(wait):
+				io.WriteString(w, "done")
+			case <-r.Context().Done():
+				t.Error("the request was cancelled: ", context.Cause(r.Context()))
+			}
+		})})
+		for range 2 { // the connection serves further requests
+			resp, err := r.http.Post("http://"+r.addr, "text/plain", strings.NewReader("x"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			if err != nil || string(body) != "done" {
+				t.Errorf("got %q, %v", body, err)
+			}
+			resp.Body.Close()
+		}
+	})
+}
+
 func TestCloseLetsRunningRequestsFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := serve(t, &wire.Server{
