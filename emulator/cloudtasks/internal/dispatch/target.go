@@ -27,7 +27,7 @@ func targetURL(text string, o *cloudtaskspb.UriOverride) (*url.URL, string, erro
 	if o != nil {
 		override(u, o)
 	}
-	if u.Host == "" {
+	if u.Hostname() == "" {
 		return nil, "", errors.New("the URL has no host")
 	}
 	if u.Fragment, u.RawFragment = "", ""; o != nil {
@@ -84,26 +84,27 @@ func setPath(u *url.URL, path string) {
 		path = "/" + path
 	}
 	u.Path, u.RawPath = path, ""
+	path = encoded(path)
 	if plain, err := url.PathUnescape(path); err == nil {
 		u.Path, u.RawPath = plain, path
 	}
 }
 
 // encoded escapes what would break a request line.
-func encoded(query string) string {
+func encoded(text string) string {
 	bad := func(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' }
 	n := 0
-	for i := range len(query) {
-		if bad(query[i]) {
+	for i := range len(text) {
+		if bad(text[i]) {
 			n++
 		}
 	}
 	if n == 0 {
-		return query
+		return text
 	}
-	b := make([]byte, 0, len(query)+2*n)
-	for i := range len(query) {
-		if c := query[i]; bad(c) {
+	b := make([]byte, 0, len(text)+2*n)
+	for i := range len(text) {
+		if c := text[i]; bad(c) {
 			b = fmt.Appendf(b, "%%%02X", c)
 		} else {
 			b = append(b, c)

@@ -7,11 +7,15 @@
 //
 // # Guarantees
 //
-//   - A task is kept until a delivery succeeds, its retry rule ends it, it is
-//     deleted or purged, or it is older than the retention.
+//   - A task is kept until a delivery succeeds or its lease is acknowledged, its
+//     retry rule ends it, it is deleted or purged, or its time to live is over:
+//     then it goes, whether or not it could have been delivered.
 //   - Each change is in the journal before it is acknowledged or acted on: after
 //     a kill the tasks, their attempts and the tombstones are as they were, and
 //     what was in flight is delivered again.
+//   - A batch is one change: after a kill all of it is there, with the notes that
+//     were made of it, or nothing.
+//   - A task of a pull queue is never delivered, and held by one lease at a time.
 //   - The name of a task that ended can't be used again while its tombstone
 //     lasts.
 //   - Goroutines are spent on deliveries only: waiting tasks cost memory alone.
@@ -20,7 +24,9 @@
 //
 // # Not guaranteed
 //
-// Order, and that a task is delivered only once.
+// Order, and that a task is delivered only once. The service's own throttling
+// is imitated only on demand, by a model: what is known of it are its causes. Its
+// slow start of queues that were idle isn't.
 //
 // # Failure modes
 //

@@ -1,6 +1,10 @@
 package identity
 
 import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"encoding/pem"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -75,4 +79,43 @@ func TestLongTokensAreNotKept(t *testing.T) {
 	if n := len(tokens.cached); n != 1 {
 		t.Errorf("%d tokens are kept, want the short one", n)
 	}
+}
+
+// The certificate by key id holds the key that the key set has and that signs.
+func TestCertificates(t *testing.T) {
+	tokens := New(t.TempDir())
+	text, err := tokens.OIDC("a@example.com", "aud")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var certs map[string]string
+	rec := httptest.NewRecorder()
+	tokens.Handler().ServeHTTP(rec, httptest.NewRequest("GET", "/oauth2/v1/certs", nil))
+	if err := json.Unmarshal(rec.Body.Bytes(), &certs); err != nil || len(certs) != 1 {
+		t.Fatalf("%s: %v", rec.Body, err)
+	}
+	block, _ := pem.Decode([]byte(certs[tokens.keyID]))
+	if block == nil {
+		t.Fatalf("%v has no certificate of the key %s", certs, tokens.keyID)
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, signature, _ := cutLast(text, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(signature)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cert.CheckSignature(x509.SHA256WithRSA, []byte(signed), raw); err != nil {
+		t.Errorf("a token isn't signed with the certificate's key: %v", err)
+	}
+}
+
+func cutLast(s, sep string) (before, after string, found bool) {
+	i := strings.LastIndex(s, sep)
+	if i < 0 {
+		return s, "", false
+	}
+	return s[:i], s[i+len(sep):], true
 }
