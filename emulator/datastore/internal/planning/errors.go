@@ -11,13 +11,6 @@ type Invalid string
 
 func (e Invalid) Error() string { return string(e) }
 
-// Unsupported is an error about a query that this version can't run.
-type Unsupported string
-
-func (e Unsupported) Error() string {
-	return string(e) + " not supported by this emulator yet"
-}
-
 func invalid(format string, args ...any) error { return Invalid(texts.Sprintf(format, args...)) }
 
 // Bounds of a query, as Datastore documents them or its emulator has them.

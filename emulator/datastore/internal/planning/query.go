@@ -43,8 +43,9 @@ type column struct {
 type KeyCheck func(*pb.Key) error
 
 // Parse checks q, which belongs to the given partition, and brings it into
-// normal form. checkKey validates the keys that its filters compare __key__
-// with, checkValue those that they compare properties with; nil accepts all.
+// normal form; its find_nearest, which comes after all else, is left to the
+// caller. checkKey validates the keys that its filters compare __key__ with,
+// checkValue those that they compare properties with; nil accepts all.
 func Parse(p *pb.PartitionId, q *pb.Query, checkKey, checkValue KeyCheck) (*Query, error) {
 	out := &Query{project: p.GetProjectId(), namespace: p.GetNamespaceId(), limit: -1}
 	if err := out.parseShape(q); err != nil {
@@ -85,9 +86,6 @@ func (q *Query) parseShape(m *pb.Query) error {
 		return invalid("The kind is longer than %d bytes.", maxKindName)
 	case len(kinds) == 1:
 		q.kind = kinds[0].GetName()
-	}
-	if m.GetFindNearest() != nil {
-		return Unsupported("find_nearest is")
 	}
 	if m.GetOffset() < 0 {
 		return invalid("Offset must be non-negative.")

@@ -56,9 +56,6 @@ func (p partition) toStatus(err error) error {
 	if e, ok := errors.AsType[*transactions.ContentionError](err); ok {
 		return status.Error(codes.Aborted, e.Error()+p.entityGroup(e.EntityRow))
 	}
-	if e, ok := errors.AsType[planning.Unsupported](err); ok {
-		return status.Error(codes.Unimplemented, e.Error())
-	}
 	if e, ok := errors.AsType[planning.Invalid](err); ok {
 		return status.Error(codes.InvalidArgument, e.Error())
 	}
