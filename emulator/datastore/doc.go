@@ -9,7 +9,9 @@
 //     Options.Dir is set, and after power loss with Options.Fsync "always".
 //   - Read-write transactions are serializable; read-only ones see a snapshot.
 //   - Commit versions are microseconds and never go back, not even when the
-//     clock does between two runs.
+//     clock does between two runs. They and read times follow Options.Clock;
+//     the limits of transactions are those of the processes that hold them, and
+//     follow the machine's.
 //   - A request that is refused has changed nothing, and what this version
 //     doesn't do is refused.
 //

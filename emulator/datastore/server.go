@@ -14,6 +14,8 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/protocol"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"github.com/latchwork/latchwork/emulator/internal/wire"
 	"github.com/latchwork/latchwork/emulator/internal/wire/transcode"
@@ -46,6 +48,9 @@ type Options struct {
 	// created if need be: gs://BUCKET/PATH is BUCKET/PATH in it. "" refuses both.
 	ExportDir string
 
+	Clock *clock.Clock // of versions and read times; nil is the machine's
+	Chaos *chaos.Chaos // aborted commits and outages; nil is none
+
 	// Shutdown is called when a client asks for it (POST /shutdown); nil
 	// answers such requests with 404.
 	Shutdown func()
@@ -53,6 +58,7 @@ type Options struct {
 
 // Server is a running Datastore stand-in.
 type Server struct {
+	chaos   *chaos.Chaos
 	service *protocol.Service
 	admin   *admin.Service
 	store   *storage.Store
@@ -92,18 +98,18 @@ func New(o *Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("datastore: indexes: %w", err)
 	}
-	store, err := storage.Open(&storage.Options{Dir: o.Dir, Fsync: fsync, Logger: o.Logger})
+	store, err := storage.Open(&storage.Options{Dir: o.Dir, Fsync: fsync, Clock: o.Clock, Logger: o.Logger})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("datastore: %w", err), keeper.Close())
 	}
 	keeper.Subscribe(store.SetIndexes)
-	s := &Server{store: store, indexes: keeper}
+	s := &Server{chaos: o.Chaos, store: store, indexes: keeper}
 	s.service = protocol.New(store, transactions.Options{
 		Optimistic: optimistic, Idle: o.TransactionIdle, Max: o.TransactionMax,
 	})
 	s.service.UseIndexes(keeper)
 	s.admin = admin.New(s.service, &admin.Options{Indexes: keeper, Folder: folder, Logger: o.Logger})
-	interceptors := []grpc.UnaryServerInterceptor{s.service.Count, s.service.Bound}
+	interceptors := []grpc.UnaryServerInterceptor{s.unavailable(), s.service.Count, s.service.Bound, s.abort}
 	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(g)
 	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: admin.Rules(), BadBody: badBody}, s.register)

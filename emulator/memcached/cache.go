@@ -3,13 +3,16 @@ package memcached
 import (
 	"strconv"
 	"sync"
+
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
 )
 
 // A cache is the store behind all connections: a map and a list in order of
 // last use, bounded in bytes. One lock orders everything; it is held for well
 // under a microsecond and never across I/O.
 type cache struct {
-	clock    clock
+	clock    ticker
+	chaos    *chaos.Chaos
 	maxBytes int64
 	maxItem  int // by protocolSize
 
@@ -36,8 +39,8 @@ type counters struct {
 	expiredUnfetched                           uint64
 }
 
-func newCache(maxBytes int64, maxItem int) *cache {
-	c := &cache{clock: newClock(), maxBytes: maxBytes, maxItem: maxItem}
+func newCache(o *Options) *cache {
+	c := &cache{clock: newTicker(o.Clock), chaos: o.Chaos, maxBytes: o.MaxBytes, maxItem: o.MaxItemBytes}
 	c.drop()
 	return c
 }
@@ -292,7 +295,10 @@ func (c *cache) find(key []byte, now int64, fetch bool) *item {
 			c.count.expiredUnfetched++
 		}
 	default:
-		return it
+		if _, struck := c.chaos.StrikesNext(chaos.Evict, it.key); !struck {
+			return it
+		}
+		c.countEviction(it)
 	}
 	c.unlink(it)
 	return nil
@@ -331,11 +337,15 @@ func (c *cache) unlink(it *item) {
 func (c *cache) evict() {
 	for c.bytes > c.maxBytes && c.recent.prev != c.recent.next {
 		it := c.recent.prev
-		c.count.evictions++
-		if !it.used {
-			c.count.evictedUnfetched++
-		}
+		c.countEviction(it)
 		c.unlink(it)
+	}
+}
+
+func (c *cache) countEviction(it *item) {
+	c.count.evictions++
+	if !it.used {
+		c.count.evictedUnfetched++
 	}
 }
 

@@ -1,6 +1,10 @@
 package memcached
 
-import "time"
+import (
+	"time"
+
+	"github.com/latchwork/latchwork/emulator/internal/clock"
+)
 
 // relativeMax is the largest expiration read as a number of seconds from now;
 // anything above it is an absolute Unix time.
@@ -9,24 +13,25 @@ const relativeMax = 60 * 60 * 24 * 30
 // longAgo is a second in which every entry has already expired.
 const longAgo = 1
 
-// A clock counts whole seconds, as the real server does: it ticks on the
+// A ticker counts whole seconds, as the real server does: it ticks on the
 // second, so that an entry set for N seconds lives between N-1 and N. Steps of
-// the wall clock don't move it.
-type clock struct {
+// the wall clock don't move it; freezing and advancing the suite's clock does.
+type ticker struct {
+	clock *clock.Clock
 	start time.Time // carries the monotonic reading that now builds on
 }
 
-func newClock() clock { return clock{start: time.Now()} }
+func newTicker(c *clock.Clock) ticker { return ticker{clock: c, start: c.Now()} }
 
 // now returns the current second, near Unix time.
-func (c clock) now() int64 {
-	sinceTick := time.Duration(c.start.Nanosecond()) + time.Since(c.start)
+func (c ticker) now() int64 {
+	sinceTick := time.Duration(c.start.Nanosecond()) + c.clock.Since(c.start)
 	return c.start.Unix() + int64(sinceTick/time.Second)
 }
 
 // deadline turns an expiration of the protocol into the second from which on
 // the entry is gone; 0 means never.
-func (c clock) deadline(exptime int32) int64 {
+func (c ticker) deadline(exptime int32) int64 {
 	switch e := int64(exptime); {
 	case e == 0:
 		return 0

@@ -69,7 +69,7 @@ func (c *conn) serve() {
 	for err == nil {
 		var line []byte
 		if line, err = c.line(); err == nil {
-			err = c.execute(line)
+			err = c.run(line)
 		}
 	}
 	if errors.Is(err, errQuit) {

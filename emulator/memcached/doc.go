@@ -17,8 +17,10 @@
 //     is never given twice.
 //   - Expiration has the real server's whole seconds: an entry set for N lives
 //     between N-1 and N seconds, 0 is never, a negative one is at once, and
-//     more than 30 days is a Unix time. Time is time.Now, so that all of this
-//     runs on the fake clock of a testing/synctest bubble.
+//     more than 30 days is a Unix time. Time is Options.Clock, by default
+//     time.Now, so that all of this runs on the fake clock of a testing/synctest
+//     bubble. Whoever advances the clock past a time to live loses the entry: a
+//     lock, too.
 //   - Items never take more than Options.MaxBytes, keys and bookkeeping included.
 //     The least recently used go first, and no value that is within
 //     MaxItemBytes is refused in favour of older ones.

@@ -12,7 +12,7 @@ func TestFootprintCoversHeap(t *testing.T) {
 	for _, size := range []int{0, 10, 100, 1000, 2400, 6900, 33000, 200000} {
 		t.Run(fmt.Sprint(size), func(t *testing.T) {
 			before := liveHeap()
-			c := newCache(8<<20, 1<<20)
+			c := newCache(&Options{MaxBytes: 8 << 20, MaxItemBytes: 1 << 20})
 			for i := 0; c.count.evictions == 0; i++ {
 				value := make([]byte, size+2)
 				c.store(modeSet, candidate{key: fmt.Appendf(nil, "key-%d", i), value: value})

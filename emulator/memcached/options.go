@@ -4,6 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 )
 
 // Defaults and bounds of Options; the defaults are the real server's.
@@ -33,6 +36,9 @@ type Options struct {
 	// MaxConns bounds the connections served at once. One more is told
 	// "ERROR Too many open connections" and closed. 0 means 1024.
 	MaxConns int
+
+	Clock *clock.Clock // of expiry; nil is the machine's
+	Chaos *chaos.Chaos // evictions and outages; nil is none
 
 	// Logger receives what a client can't be told, such as accept errors.
 	// nil discards it.

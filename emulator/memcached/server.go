@@ -50,7 +50,7 @@ func New(o *Options) (*Server, error) {
 	}
 	s := &Server{
 		opts:      opts,
-		cache:     newCache(opts.MaxBytes, opts.MaxItemBytes),
+		cache:     newCache(&opts),
 		start:     time.Now(),
 		done:      make(chan struct{}),
 		listeners: make(map[net.Listener]struct{}),

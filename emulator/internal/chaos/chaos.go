@@ -67,9 +67,12 @@ func (c *Chaos) Injected() map[string]uint64 {
 	return counts
 }
 
-// Strikes decides whether f strikes what has these names, and counts and logs it
-// when it does. The same names get the same answer.
-func (c *Chaos) Strikes(f Fault, names ...string) (Dice, bool) {
+// On reports whether f can strike at all: who has to prepare names asks before.
+func (c *Chaos) On(f Fault) bool { return c != nil && c.settings.Load().share(f) > 0 }
+
+// Strikes decides whether f strikes the nth time that what has these names comes,
+// and counts and logs it when it does. The same ones get the same answer.
+func (c *Chaos) Strikes(f Fault, nth int, names ...string) (Dice, bool) {
 	if c == nil {
 		return 0, false
 	}
@@ -77,11 +80,11 @@ func (c *Chaos) Strikes(f Fault, names ...string) (Dice, bool) {
 	if s.share(f) == 0 {
 		return 0, false
 	}
-	return c.strikes(s, f, 0, names)
+	return c.strikes(s, f, uint32(nth), names)
 }
 
-// StrikesNext is Strikes for names that come again and again: each time is
-// another choice.
+// StrikesNext is Strikes for what doesn't know how often it has come: it is
+// counted here.
 func (c *Chaos) StrikesNext(f Fault, names ...string) (Dice, bool) {
 	if c == nil {
 		return 0, false
@@ -100,7 +103,7 @@ func (c *Chaos) strikes(s *Settings, f Fault, nth uint32, names []string) (Dice,
 		return 0, false
 	}
 	c.injected[f].Add(1)
-	c.logger.Info("chaos strikes", "fault", f.String(), "what", strings.Join(names, " "))
+	c.logger.Info("chaos strikes", "fault", f.String(), "what", strings.Join(names, " "), "time", nth)
 	return Dice(binary.BigEndian.Uint64(sum[8:])), true
 }
 

@@ -38,7 +38,7 @@ func all(seed uint64, p float64) Settings {
 // struck returns which of n names f strikes.
 func struck(c *Chaos, f Fault, n int) (which []int) {
 	for i := range n {
-		if _, yes := c.Strikes(f, "queue", fmt.Sprint(i)); yes {
+		if _, yes := c.Strikes(f, 1, "queue", fmt.Sprint(i)); yes {
 			which = append(which, i)
 		}
 	}
@@ -74,8 +74,8 @@ func TestChoicesFollowSeedAndNames(t *testing.T) {
 	c := must(t, all(7, 0.5))
 	together, apart := 0, 0
 	for i := range 100 {
-		_, a := c.Strikes(Delay, "ab", fmt.Sprint(i))
-		_, b := c.Strikes(Delay, "a", fmt.Sprint("b", i))
+		_, a := c.Strikes(Delay, 1, "ab", fmt.Sprint(i))
+		_, b := c.Strikes(Delay, 1, "a", fmt.Sprint("b", i))
 		if a == b {
 			together++
 		} else {
@@ -122,6 +122,9 @@ func TestSettingsChange(t *testing.T) {
 	if err := c.Set(Settings{Evict: 1}); err != nil {
 		t.Fatal(err)
 	}
+	if !c.On(Evict) || c.On(Abort) || (*Chaos)(nil).On(Abort) {
+		t.Error("On is wrong")
+	}
 	if c.Settings() != (Settings{Seed: seed, Evict: 1}) {
 		t.Errorf("settings %+v, want the seed to stay", c.Settings())
 	}
@@ -130,7 +133,7 @@ func TestSettingsChange(t *testing.T) {
 	if n := c.Injected(); n["evict"] != 1 || n["abort"] != 0 || len(n) != int(faults) {
 		t.Errorf("injected %v", n)
 	}
-	for _, want := range []string{"level=WARN msg=chaos", fmt.Sprint("Seed:", seed), "Evict:1", `fault=evict what="some key"`} {
+	for _, want := range []string{"level=WARN msg=chaos", fmt.Sprint("Seed:", seed), "Evict:1", `fault=evict what="some key" time=1`} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log lacks %q:\n%s", want, &log)
 		}
@@ -180,7 +183,7 @@ func TestDice(t *testing.T) {
 	half, low, sum := 0, time.Hour, time.Duration(0)
 	const n = 2000
 	for i := range n {
-		d, _ := c.Strikes(Delay, fmt.Sprint(i))
+		d, _ := c.Strikes(Delay, i, "it")
 		if d.Half() {
 			half++
 		}

@@ -8,9 +8,9 @@
 //
 //   - A fault strikes with its probability, chosen by a hash of the seed, the
 //     fault and the names of what it would strike: the same names and the same
-//     seed give the same choice, whatever happens beside it. For what has no
-//     number of its own, such as a commit of a key, the names include how often
-//     they have come before.
+//     seed give the same choice, whatever happens beside it. What comes
+//     again, such as the next attempt or another commit of a key, is another
+//     choice.
 //   - Each injected fault is counted, and logged at INFO with its names.
 //   - The settings can be changed at any time, and hold from the next choice on.
 //   - A nil *Chaos injects nothing, and one whose probabilities are 0 costs an
