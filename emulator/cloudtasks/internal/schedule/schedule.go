@@ -77,3 +77,10 @@ func (s Schedule) Next(t time.Time, loc *time.Location) time.Time {
 	}
 	return s.spec.next(t.In(loc), loc)
 }
+
+// FromEnd tells whether the schedule counts from the end of a run, as "every 5
+// minutes" does: its Next is to be asked for the time after that.
+func (s Schedule) FromEnd() bool {
+	i, ok := s.spec.(*interval)
+	return ok && !i.ranged
+}
