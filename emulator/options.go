@@ -6,13 +6,17 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"time"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks"
 	"github.com/latchwork/latchwork/emulator/datastore"
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 	"github.com/latchwork/latchwork/emulator/memcached"
 )
@@ -37,8 +41,13 @@ type Options struct {
 	Dir   string
 	Fsync string
 
+	// Chaos is what the servers do wrong; it can be changed while they run.
+	// Advance is how far ahead of the machine's clock theirs starts.
+	Chaos   ChaosSettings
+	Advance time.Duration
+
 	// The servers' own options. What they leave empty of Dir, Fsync, AllowHosts
-	// and Logger comes from here.
+	// and Logger comes from here, and so do clock, chaos and admin paths.
 	Memcached  *memcached.Options
 	Datastore  *datastore.Options
 	CloudTasks *cloudtasks.Options
@@ -46,6 +55,9 @@ type Options struct {
 	Listen func(network, addr string) (net.Listener, error) // nil: net.Listen
 	Logger *slog.Logger                                     // nil discards
 }
+
+// ChaosSettings say what goes wrong, and how often.
+type ChaosSettings = chaos.Settings
 
 // The flags of the program that set the addresses.
 const (
@@ -139,16 +151,17 @@ func (o *Options) subfolder(name string) string {
 	return filepath.Join(o.Dir, name)
 }
 
-func (o *Options) memcached() *memcached.Options {
+func (o *Options) memcached(clk *clock.Clock, faults *chaos.Chaos) *memcached.Options {
 	own := memcached.Options{}
 	if o.Memcached != nil {
 		own = *o.Memcached
 	}
 	own.Logger = cmp.Or(own.Logger, o.Logger)
+	own.Clock, own.Chaos = clk, faults
 	return &own
 }
 
-func (o *Options) datastore() *datastore.Options {
+func (o *Options) datastore(clk *clock.Clock, faults *chaos.Chaos) *datastore.Options {
 	own := datastore.Options{}
 	if o.Datastore != nil {
 		own = *o.Datastore
@@ -159,10 +172,11 @@ func (o *Options) datastore() *datastore.Options {
 	if own.AllowHosts == nil {
 		own.AllowHosts = o.AllowHosts
 	}
+	own.Clock, own.Chaos = clk, faults
 	return &own
 }
 
-func (o *Options) cloudTasks() *cloudtasks.Options {
+func (o *Options) cloudTasks(clk *clock.Clock, faults *chaos.Chaos, admin http.Handler) *cloudtasks.Options {
 	own := cloudtasks.Options{}
 	if o.CloudTasks != nil {
 		own = *o.CloudTasks
@@ -173,5 +187,6 @@ func (o *Options) cloudTasks() *cloudtasks.Options {
 	if own.AllowHosts == nil {
 		own.AllowHosts = o.AllowHosts
 	}
+	own.Clock, own.Chaos, own.Admin = clk, faults, admin
 	return &own
 }

@@ -33,7 +33,7 @@ func (s *Suite) status() console.Status {
 		CloudTasks: console.CloudTasks{Addr: s.CloudTasksAddr(), InFlight: stats.CloudTasks.InFlight},
 		Datastore: console.Datastore{
 			Addr:         s.DatastoreAddr(),
-			Concurrency:  cmp.Or(s.options.datastore().Concurrency, "pessimistic"),
+			Concurrency:  cmp.Or(s.options.datastore(nil, nil).Concurrency, "pessimistic"),
 			Transactions: stats.Datastore.OpenTransactions,
 		},
 		Memcached: console.Memcached{

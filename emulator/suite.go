@@ -12,6 +12,8 @@ import (
 	"github.com/latchwork/latchwork/emulator/cloudtasks"
 	"github.com/latchwork/latchwork/emulator/console"
 	"github.com/latchwork/latchwork/emulator/datastore"
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/wire"
 	"github.com/latchwork/latchwork/emulator/memcached"
 )
@@ -20,6 +22,8 @@ import (
 type Suite struct {
 	options *Options
 	started time.Time
+	clock   *clock.Clock
+	chaos   *chaos.Chaos
 
 	cloudTasks *cloudtasks.Server
 	datastore  *datastore.Server
@@ -53,7 +57,13 @@ func Start(ctx context.Context, o *Options) (*Suite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Suite{options: o, started: time.Now(), done: make(chan struct{})}
+	s := &Suite{options: o, started: time.Now(), clock: clock.New(), done: make(chan struct{})}
+	if err := s.clock.Advance(o.Advance); err != nil {
+		return nil, err
+	}
+	if s.chaos, err = chaos.New(o.Chaos, o.Logger); err != nil {
+		return nil, err
+	}
 	if err := s.start(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -100,15 +110,15 @@ func (s *Suite) start(ctx context.Context) error {
 func (s *Suite) makeServer(p *part) (err error) {
 	switch p.name {
 	case "datastore":
-		if s.datastore, err = datastore.New(s.options.datastore()); err == nil {
+		if s.datastore, err = datastore.New(s.options.datastore(s.clock, s.chaos)); err == nil {
 			p.server = s.datastore
 		}
 	case "memcached":
-		if s.memcached, err = memcached.New(s.options.memcached()); err == nil {
+		if s.memcached, err = memcached.New(s.options.memcached(s.clock, s.chaos)); err == nil {
 			p.server = s.memcached
 		}
 	case "cloudtasks":
-		if s.cloudTasks, err = cloudtasks.New(s.options.cloudTasks()); err == nil {
+		if s.cloudTasks, err = cloudtasks.New(s.options.cloudTasks(s.clock, s.chaos, s.admin())); err == nil {
 			p.server = s.cloudTasks
 		}
 	case "console":
@@ -140,6 +150,22 @@ func (s *Suite) stop() {
 		close(s.done)
 	}
 }
+
+// Clock is the clock of all servers: what waits for a date follows it. It can be
+// frozen and advanced, and never goes back. It isn't kept: the next suite, on the
+// same data folder too, starts at the machine's time again, and what was made for
+// later or by a clock ahead waits until then.
+func (s *Suite) Clock() *Clock { return s.clock }
+
+// Chaos decides which faults the servers inject. Its settings can be changed at
+// any time.
+func (s *Suite) Chaos() *Chaos { return s.chaos }
+
+// A Clock can be frozen and advanced.
+type Clock = clock.Clock
+
+// A Chaos decides which faults strike, and counts them.
+type Chaos = chaos.Chaos
 
 // Done is closed when a server has stopped by itself, and by Close.
 func (s *Suite) Done() <-chan struct{} { return s.done }

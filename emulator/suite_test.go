@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -199,7 +200,9 @@ func TestBadOptions(t *testing.T) {
 		{"data folder", emulator.Options{Dir: file}, []string{file}},
 		{"memcached", emulator.Options{Memcached: &memcached.Options{MaxConns: -1}}, []string{"MaxConns", "-1"}},
 		{"datastore", emulator.Options{Datastore: &datastore.Options{Concurrency: "x"}}, []string{`"x"`}},
-		{"cloudtasks", emulator.Options{CloudTasks: &cloudtasks.Options{ChaosDuplicate: 2}}, []string{"2"}},
+		{"cloudtasks", emulator.Options{CloudTasks: &cloudtasks.Options{MaxInFlight: -1}}, []string{"-1"}},
+		{"chaos", emulator.Options{Chaos: emulator.ChaosSettings{Duplicate: 2}}, []string{"duplicate is 2", "between 0 and 1"}},
+		{"clock", emulator.Options{Advance: -time.Second}, []string{"-1s", "never goes back"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s, err := emulator.Start(t.Context(), &test.o)

@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/latchwork/latchwork/emulator"
-	"github.com/latchwork/latchwork/emulator/cloudtasks"
 	dsemulator "github.com/latchwork/latchwork/emulator/datastore"
 	"github.com/latchwork/latchwork/emulator/emulatortest"
 	"github.com/latchwork/latchwork/handlers"
@@ -277,8 +276,8 @@ func conserve(t *testing.T, mode string, seed uint64) {
 	}
 	s := newSite(t, siteOptions{
 		suite: &emulator.Options{
-			CloudTasks: &cloudtasks.Options{ChaosDuplicate: 0.2, Seed: seed},
-			Datastore:  &dsemulator.Options{Concurrency: mode},
+			Chaos:     emulator.ChaosSettings{Duplicate: 0.2, Seed: seed},
+			Datastore: &dsemulator.Options{Concurrency: mode},
 		},
 		datastore: []grpc.DialOption{c.interceptor()},
 		tasks:     []grpc.DialOption{c.interceptor()},

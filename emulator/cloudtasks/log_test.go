@@ -100,7 +100,7 @@ func TestLog(t *testing.T) {
 func TestLogOfDuplicatesAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log logbook
-		e := start(t, &cloudtasks.Options{ChaosDuplicate: 1, Logger: log.logger(slog.LevelDebug)}, nil)
+		e := start(t, &cloudtasks.Options{Chaos: duplicateAll(t), Logger: log.logger(slog.LevelDebug)}, nil)
 		e.queue(&cloudtaskspb.Queue{RetryConfig: &cloudtaskspb.RetryConfig{MinBackoff: durationpb.New(time.Hour)}})
 		e.create(post("refused"))
 		time.Sleep(time.Second)

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
+	"github.com/latchwork/latchwork/emulator/internal/clock"
 	"github.com/latchwork/latchwork/emulator/internal/journal"
 )
 
@@ -30,8 +32,12 @@ type Options struct {
 	Unlimited   bool // ignore the rates of queues; their concurrency still counts
 	MaxInFlight int  // deliveries at a time over all queues; 1000
 
-	ChaosDuplicate float64 // share of attempts that are delivered twice, 0 to 1
-	Seed           uint64  // chooses which: the same names and seed give the same choice
+	Clock *clock.Clock // of schedules and lives; nil is the machine's
+	Chaos *chaos.Chaos // the faults of deliveries and of the API; nil is none
+
+	// Admin serves the paths below /_latchwork/ on the same port, guarded as all
+	// of HTTP/1.1; nil answers them with 404.
+	Admin http.Handler
 
 	// TaskTombstone is how long the name of an ended task stays taken: 1 h.
 	// QueueTombstone is the same for queues: 72 h. Negative: not at all.

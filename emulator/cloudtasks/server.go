@@ -14,6 +14,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/identity"
+	"github.com/latchwork/latchwork/emulator/internal/chaos"
 	"github.com/latchwork/latchwork/emulator/internal/wire"
 )
 
@@ -50,18 +51,19 @@ func New(o *Options) (*Server, error) {
 	}
 	tokens := identity.New(o.Dir)
 	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine, Logger: logger}
+	u := &upset{chaos: o.Chaos, deliver: d.Deliver}
 	e, err := engine.Open(engine.Options{
-		Deliver: d.Deliver,
-		Dir:     o.Dir, Fsync: fsync,
+		Deliver: u.Deliver, Duplicate: u.duplicate,
+		Dir: o.Dir, Fsync: fsync, Clock: o.Clock,
 		MaxInFlight: inFlight, Unlimited: o.Unlimited,
 		TaskTombstone: o.TaskTombstone, QueueTombstone: o.QueueTombstone,
-		Duplicate: o.ChaosDuplicate, Seed: o.Seed,
 		Logger: logger,
 	})
 	if err != nil {
 		return nil, err
 	}
-	server := grpc.NewServer(wire.GRPCOptions()...)
+	outage := o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)
+	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(outage))...)
 	cloudtaskspb.RegisterCloudTasksServer(server, &service{engine: e})
 	return &Server{
 		engine: e, transport: transport,

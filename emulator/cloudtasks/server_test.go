@@ -2,7 +2,6 @@ package cloudtasks_test
 
 import (
 	"io"
-	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -24,8 +23,6 @@ func TestBadOptions(t *testing.T) {
 		want string
 	}{
 		{cloudtasks.Options{Fsync: "sometimes"}, `fsync "sometimes"`},
-		{cloudtasks.Options{ChaosDuplicate: 1.5}, "1.5: must be within [0, 1]"},
-		{cloudtasks.Options{ChaosDuplicate: math.NaN()}, "must be within [0, 1]"},
 		{cloudtasks.Options{MaxInFlight: -1}, "-1 deliveries in flight"},
 		{cloudtasks.Options{AppEngine: map[string]string{"s": "nowhere"}}, `address "nowhere" of the App Engine service "s": must be host:port`},
 	} {
@@ -168,7 +165,7 @@ func TestRunTaskReturnsAtDispatch(t *testing.T) {
 // Close must end everything, or the bubble doesn't end.
 func TestCloseInTheMidstOfDeliveries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := start(t, &cloudtasks.Options{ChaosDuplicate: 1}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e := start(t, &cloudtasks.Options{Chaos: duplicateAll(t)}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			io.Copy(io.Discard, r.Body) // net/http watches the connection only from here on
 			<-r.Context().Done()
 		}))

@@ -66,7 +66,7 @@ func (c *demoCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err e
 		CloudTasksAddr: "127.0.0.1:0", DatastoreAddr: "127.0.0.1:0", MemcachedAddr: "127.0.0.1:0", ConsoleAddr: "off",
 		Ephemeral: true, Fsync: "never",
 		DatastoreConcurrency: c.DatastoreConcurrency, DatastoreTransactionIdle: time.Minute,
-		ChaosDuplicate: c.ChaosDuplicate, Seed: c.Seed,
+		chaosFlags: chaosFlags{ChaosDuplicate: c.ChaosDuplicate, Seed: c.Seed},
 	}
 	suite, err := s.start(ctx, log, nil)
 	if err != nil {

@@ -37,16 +37,16 @@ type standIns struct {
 
 	AppEngine map[string]string `help:"Addresses of App Engine services for App Engine tasks: SERVICE=HOST:PORT, 'default' for the default service and for those not named." var:"LATCHWORK_APP_ENGINE" placeholder:"SERVICE=HOST:PORT" group:"Emulators:"`
 
-	Unlimited      bool     `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
-	ChaosDuplicate float64  `help:"Probability, 0 to 1, that a task is delivered twice." var:"LATCHWORK_CHAOS_DUPLICATE" group:"Emulators:"`
-	Seed           uint64   `help:"Seed of the chaos; 0 picks one and logs it." var:"LATCHWORK_SEED" group:"Emulators:"`
-	AllowHost      []string `help:"Further Host names that HTTP requests may carry." var:"LATCHWORK_ALLOW_HOST" group:"Emulators:"`
-	AllowRemote    bool     `help:"Let the emulators listen beyond loopback. They ask nobody who they are." var:"LATCHWORK_ALLOW_REMOTE" group:"Emulators:"`
+	Unlimited   bool     `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
+	AllowHost   []string `help:"Further Host names that HTTP requests may carry." var:"LATCHWORK_ALLOW_HOST" group:"Emulators:"`
+	AllowRemote bool     `help:"Let the emulators listen beyond loopback. They ask nobody who they are." var:"LATCHWORK_ALLOW_REMOTE" group:"Emulators:"`
+
+	chaosFlags
 }
 
 func (f *standIns) validate() error {
-	if f.ChaosDuplicate < 0 || f.ChaosDuplicate > 1 {
-		return usageError{fmt.Errorf("--chaos-duplicate=%v: a probability lies between 0 and 1", f.ChaosDuplicate)}
+	if err := f.chaosFlags.validate(); err != nil {
+		return err
 	}
 	if f.DatastoreTransactionIdle <= 0 {
 		return usageError{fmt.Errorf("--datastore-transaction-idle=%v: must be positive", f.DatastoreTransactionIdle)}
@@ -95,13 +95,15 @@ func (f *standIns) start(ctx context.Context, log *slog.Logger, shutdown func())
 		Fsync:          f.Fsync,
 		AllowHosts:     f.AllowHost,
 		AllowRemote:    f.AllowRemote,
+		Chaos:          f.settings(),
+		Advance:        f.ClockOffset,
 		Logger:         log,
 		Datastore: &datastore.Options{
 			Concurrency: f.DatastoreConcurrency, TransactionIdle: f.DatastoreTransactionIdle,
 			Indexes: f.Indexes, IndexMode: f.IndexMode, ExportDir: f.DatastoreExportDir,
 			Shutdown: shutdown,
 		},
-		CloudTasks: &cloudtasks.Options{AppEngine: f.appEngine(), Unlimited: f.Unlimited, ChaosDuplicate: f.ChaosDuplicate, Seed: f.Seed},
+		CloudTasks: &cloudtasks.Options{AppEngine: f.appEngine(), Unlimited: f.Unlimited},
 	}
 	if f.ConsoleAddr != "off" {
 		o.ConsoleAddr = f.ConsoleAddr

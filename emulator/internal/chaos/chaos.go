@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"log/slog"
@@ -44,13 +45,13 @@ func (c *Chaos) Set(s Settings) error {
 	}
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	before := c.settings.Load()
+	before, level := c.settings.Load(), slog.LevelInfo
 	if s.Seed == 0 {
-		s.Seed = before.Seed
+		s.Seed, level = before.Seed, slog.LevelWarn // for who wants to see the same again
 	}
 	c.settings.Store(&s)
 	if s.any() || before.any() {
-		c.logger.Warn("chaos", "settings", s)
+		c.logger.Log(context.Background(), level, "chaos", "settings", s)
 	}
 	return nil
 }

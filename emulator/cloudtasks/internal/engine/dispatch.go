@@ -272,35 +272,28 @@ func (e *Engine) ring() {
 }
 
 // duplicate may start a second delivery of d, at once or a little later. Its
-// result changes nothing. Which attempts are chosen depends on the seed and on
-// names only, not on the order of events.
+// result changes nothing.
 func (e *Engine) duplicate(d *Delivery) {
-	delay, chosen := e.o.chooseDuplicate(d)
-	if !chosen || e.duplicates >= e.o.MaxInFlight {
+	if e.o.Duplicate == nil || e.duplicates >= e.o.MaxInFlight {
+		return
+	}
+	later, chosen := e.o.Duplicate(d)
+	if !chosen {
 		return
 	}
 	e.duplicates++
 	again := *d
 	again.Duplicate = true
 	e.running.Go(func() {
-		if e.sleep(delay) {
+		timer := time.NewTimer(later) // the machine's: a frozen clock doesn't hold what is under way
+		select {
+		case <-e.ctx.Done():
+		case <-timer.C:
 			e.o.Deliver(e.ctx, &again)
 		}
+		timer.Stop()
 		e.mu.Lock()
 		e.duplicates--
 		e.mu.Unlock()
 	})
-}
-
-// sleep waits for d and reports whether the engine is still open.
-func (e *Engine) sleep(d time.Duration) bool {
-	if d > 0 {
-		timer := e.o.Clock.NewTimer(d)
-		defer timer.Stop()
-		select {
-		case <-e.ctx.Done():
-		case <-timer.C:
-		}
-	}
-	return e.ctx.Err() == nil
 }

@@ -49,8 +49,9 @@ type Options struct {
 	QueueTombstone time.Duration // the same for queues; 72 h, negative: not at all
 	Throttle       bool          // slow queues down whose targets ask for it; see throttle
 
-	Duplicate float64 // the share of attempts that is delivered twice, 0 to 1
-	Seed      uint64  // chooses which
+	// Duplicate says whether an attempt is delivered twice, and how much later the
+	// second delivery starts; nil is never.
+	Duplicate func(d *Delivery) (later time.Duration, chosen bool)
 
 	Logger *slog.Logger // nil discards
 }
@@ -107,9 +108,6 @@ func Open(o Options) (*Engine, error) {
 	}
 	if o.MaxInFlight < 0 {
 		return nil, fmt.Errorf("engine: %d deliveries in flight: must not be negative", o.MaxInFlight)
-	}
-	if o.Duplicate < 0 || o.Duplicate > 1 || o.Duplicate != o.Duplicate {
-		return nil, fmt.Errorf("engine: share of duplicates %v: must be within [0, 1]", o.Duplicate)
 	}
 	o.MaxInFlight = cmp.Or(o.MaxInFlight, 1000)
 	o.QueueTombstone = cmp.Or(o.QueueTombstone, 72*time.Hour)

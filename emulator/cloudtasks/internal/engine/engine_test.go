@@ -434,18 +434,19 @@ func TestRetryRuleOfTheTaskWins(t *testing.T) {
 	})
 }
 
-func TestDuplicatesAreChosenBySeed(t *testing.T) {
-	run := func(seed uint64, share float64) (twice []string, later int) {
-		synctest.Test(t, func(t *testing.T) {
-			s := new(stub)
-			e := open(t, s, Options{Duplicate: share, Seed: seed, Unlimited: true})
-			must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
-			for i := range 400 {
-				must[Task](t)(e.CreateTask(location+"a", NewTask{ID: fmt.Sprint(i)}))
-			}
-			synctest.Wait()
-			atOnce := len(s.deliveries())
-			time.Sleep(time.Second)
+// A duplicate comes at once or later, beside the real delivery, and changes
+// nothing.
+func TestDuplicates(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(stub)
+		e := open(t, s, Options{Unlimited: true, Duplicate: func(d *Delivery) (time.Duration, bool) {
+			return map[string]time.Duration{"once": 0, "now": 0, "later": time.Minute}[d.ID], d.ID != "once"
+		}})
+		must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
+		for _, id := range []string{"once", "now", "later"} {
+			must[Task](t)(e.CreateTask(location+"a", NewTask{ID: id}))
+		}
+		count := func() map[string]int {
 			count := map[string]int{}
 			for _, d := range s.deliveries() {
 				count[d.ID]++
@@ -453,44 +454,26 @@ func TestDuplicatesAreChosenBySeed(t *testing.T) {
 					t.Errorf("a duplicate of %s calls itself attempt %d", d.ID, d.Attempt)
 				}
 			}
-			later = len(s.deliveries()) - atOnce
-			for id, n := range count {
-				if n > 2 {
-					t.Errorf("%s is delivered %d times", id, n)
-				}
-				if n == 2 {
-					twice = append(twice, id)
-				}
-			}
-			if n := e.Stats(); n.InFlight != 0 || n.Queues[0].Tasks != 0 {
-				t.Errorf("left: %+v", n)
-			}
-		})
-		slices.Sort(twice)
-		return twice, later
-	}
-	some, later := run(1, 0.25)
-	if len(some) < 60 || len(some) > 140 || later < 20 || later > len(some)-20 {
-		t.Errorf("%d of 400 are delivered twice, %d of them later", len(some), later)
-	}
-	if again, _ := run(1, 0.25); !slices.Equal(some, again) {
-		t.Error("one seed chooses differently the second time")
-	}
-	if other, _ := run(2, 0.25); slices.Equal(some, other) {
-		t.Error("another seed chooses the same")
-	}
-	if all, _ := run(3, 1); len(all) != 400 {
-		t.Errorf("a share of 1 delivers %d of 400 twice", len(all))
-	}
-	if none, _ := run(3, 0); len(none) != 0 {
-		t.Errorf("a share of 0 delivers %d twice", len(none))
-	}
+			return count
+		}
+		time.Sleep(59 * time.Second)
+		if diff := cmp.Diff(map[string]int{"once": 1, "now": 2, "later": 1}, count()); diff != "" {
+			t.Errorf("deliveries (-want +got):\n%s", diff)
+		}
+		time.Sleep(2 * time.Second)
+		if diff := cmp.Diff(map[string]int{"once": 1, "now": 2, "later": 2}, count()); diff != "" {
+			t.Errorf("deliveries a minute later (-want +got):\n%s", diff)
+		}
+		if n := e.Stats(); n.InFlight != 0 || n.Queues[0].Tasks != 0 {
+			t.Errorf("left: %+v", n)
+		}
+	})
 }
 
 func TestCloseLeavesTasksAsTheyWere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &stub{hold: make(chan struct{})}
-		e := open(t, s, Options{Duplicate: 1})
+		e := open(t, s, Options{Duplicate: func(*Delivery) (time.Duration, bool) { return time.Hour, true }})
 		must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
 		for i := range 50 {
 			must[Task](t)(e.CreateTask(location+"a", NewTask{Due: e.now().Add(time.Duration(i%2) * time.Hour)}))
@@ -513,8 +496,6 @@ func TestOptionsAreChecked(t *testing.T) {
 	for name, o := range map[string]Options{
 		"no Deliver":         {},
 		"negative in flight": {Deliver: deliver, MaxInFlight: -1},
-		"share over 1":       {Deliver: deliver, Duplicate: 1.5},
-		"share below 0":      {Deliver: deliver, Duplicate: -0.5},
 	} {
 		if e, err := Open(o); err == nil {
 			e.Close()

@@ -32,7 +32,9 @@ func (t *tables) load(entities []*Entity) {
 		}
 	}
 	sortRows(rows)
-	t.tree = newTreeOf(len(rows), func(i int) Row { return rows[i].entity.row(int(rows[i].row)) })
+	for _, r := range rows {
+		t.tree.Load(r.entity.row(int(r.row)))
+	}
 }
 
 // sortRow is the head of a row, or a path, and eight bytes of it, which are

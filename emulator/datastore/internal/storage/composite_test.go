@@ -21,9 +21,10 @@ func indexed(v View) map[string]string {
 	all := map[string]string{}
 	for _, c := range v.composites.all {
 		prefix := c.Definition.Key()
-		for _, r := range c.tree.all() {
+		c.tree.Scan(func(r Row) bool {
 			all[fmt.Sprintf("%s %x", prefix, r.Head[5:])] = fmt.Sprint(r.Entity.Key(), r.Entity.Version)
-		}
+			return true
+		})
 	}
 	return all
 }
