@@ -201,6 +201,11 @@ func TestRefusedCommitModes(t *testing.T) {
 		r.Mutations = ms
 		return r
 	}
+	strict := func(m *pb.Mutation) *pb.Mutation {
+		m = based(m, 0)
+		m.ConflictResolutionStrategy = pb.Mutation_FAIL
+		return m
+	}
 	named := func(tx string) *pb.CommitRequest {
 		return &pb.CommitRequest{ProjectId: project, TransactionSelector: &pb.CommitRequest_Transaction{Transaction: []byte(tx)}}
 	}
@@ -217,6 +222,7 @@ func TestRefusedCommitModes(t *testing.T) {
 		{named(""), "a transaction cannot be the empty string."},
 		{&pb.CommitRequest{ProjectId: project, Mode: pb.CommitRequest_NON_TRANSACTIONAL, TransactionSelector: single(nil).TransactionSelector}, "non-transaction commit cannot specify a transaction"},
 		{inOrder(put("A", "n", 1), based(put("A", "n", 2), 1)), "Mutations for the same entity must have the same base version."},
+		{inOrder(strict(put("A", "n", 1)), put("A", "n", 2)), "Mutations for the same entity must have the same conflict resolution strategy."},
 		{inOrder(insert(key("A", "n")), insert(key("A", "n"))), "Cannot insert then insert an entity in the same request."},
 		{inOrder(put("A", "n", 1), insert(key("A", "n"))), "Cannot upsert then insert an entity in the same request."},
 		{inOrder(remove(key("A", "n")), update(key("A", "n"))), "Cannot delete then update an entity in the same request."},
@@ -280,6 +286,12 @@ func TestConflictDetection(t *testing.T) {
 	m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: second.GetUpdateTime()}
 	if r, err := send(m); err != nil || r.GetConflictDetected() {
 		t.Fatalf("the right update time: %v, %v", r, err)
+	}
+
+	again := based(5, 0)
+	again.Operation = &pb.Mutation_Insert{Insert: again.GetUpsert()}
+	if _, err := send(again); status.Code(err) != codes.AlreadyExists {
+		t.Errorf("an insertion of what is there, without a base: %v", err)
 	}
 
 	// A missing entity has the version of the lookup that missed it.

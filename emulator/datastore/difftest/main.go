@@ -11,9 +11,8 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"slices"
+	"path/filepath"
 	"strings"
-	"sync"
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -54,6 +53,8 @@ type options struct {
 	replay      string
 	out         string
 	table       bool
+	print       int
+	examples    string
 	brief       bool
 	keepGoing   int
 	shrink      bool
@@ -74,11 +75,17 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.replay, "replay", "", "run the script in this file instead of random ones")
 	flags.StringVar(&o.out, "out", "", "file for the transcript of the first failure (a temporary one by default)")
 	flags.BoolVar(&o.table, "table", false, "print the document with the table of justified differences, and end")
+	flags.StringVar(&o.examples, "examples", "", "write a minimal example of each entry of the table that matches to this folder, unless it has one")
+	flags.IntVar(&o.print, "print", -1, "print the seed's script of this number, and end")
 	flags.IntVar(&o.keepGoing, "failures", 1, "how many failures of different sorts to report before giving up")
 	flags.BoolVar(&o.brief, "brief", false, "report failures in a few lines each")
 	flags.BoolVar(&o.shrink, "shrink", true, "make failing scripts small")
 	flags.BoolVar(&o.allow, "allow-unimplemented", false, "count what our side doesn't implement instead of failing")
 	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	if o.print >= 0 {
+		_, err := io.WriteString(stdout, generate.Script(o.seed, o.print, o.subjects()...).String())
 		return err
 	}
 	if o.table {
@@ -102,8 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		r.Theirs = append(r.Theirs, diff.Server{Name: name, Client: p.Client})
 	}
 
-	next, stop := scripts(o)
-	defer stop()
+	scripts := o.scripts
 	if o.replay != "" {
 		text, err := os.ReadFile(o.replay)
 		if err != nil {
@@ -113,13 +119,29 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", o.replay, err)
 		}
-		next = once(s)
+		scripts = func(yield func(script.Script) bool) { yield(s) }
 		r.Show = stdout
 	}
+	if o.examples != "" {
+		r.Seek = func(entry string, _ *diff.Case) bool {
+			_, err := os.Stat(example(o.examples, entry))
+			return err != nil
+		}
+	}
 	began := time.Now()
-	failures, err := runAll(ctx, r, o, next)
+	found, err := r.All(ctx, scripts, o.workers, o.keepGoing)
 	if err != nil {
 		return err
+	}
+	var failures []*diff.Failure
+	for _, f := range found {
+		if f.Entry == "" {
+			failures = append(failures, f)
+		} else if r.Seek(f.Entry, nil) {
+			if err := writeExample(ctx, r, f, o.examples); err != nil {
+				return err
+			}
+		}
 	}
 	for i, f := range failures {
 		if o.shrink {
@@ -143,70 +165,23 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return nil
 }
 
-// scripts yields the scripts of all seeds.
-func scripts(o options) (next func() (script.Script, bool), stop func()) {
-	var only []string
-	if o.only != "" {
-		only = strings.Split(o.only, ",")
+// subjects are the sorts of scripts that were asked for; none means all.
+func (o options) subjects() []string {
+	if o.only == "" {
+		return nil
 	}
-	seed, n, done := o.seed, 0, 0
-	return func() (script.Script, bool) {
-		if done >= o.count {
-			seed, n, done = seed+1, 0, 0
-		}
-		if seed >= o.seed+uint64(o.seeds) {
-			return script.Script{}, false
-		}
-		s := generate.Script(seed, n, only...)
-		n++
-		done += len(s.Steps)
-		return s, len(s.Steps) > 0
-	}, func() {}
+	return strings.Split(o.only, ",")
 }
 
-func once(s script.Script) func() (script.Script, bool) {
-	done := false
-	return func() (script.Script, bool) {
-		first := !done
-		done = true
-		return s, first
-	}
-}
-
-// runAll runs scripts until there are no more, or enough failures.
-func runAll(ctx context.Context, r *diff.Runner, o options, next func() (script.Script, bool)) ([]*diff.Failure, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var (
-		mu       sync.Mutex
-		failures []*diff.Failure
-		failed   error
-		wg       sync.WaitGroup
-	)
-	for range o.workers {
-		wg.Go(func() {
-			for {
-				mu.Lock()
-				s, ok := next()
-				enough := failed != nil || len(failures) >= o.keepGoing
-				mu.Unlock()
-				if !ok || enough {
-					return
-				}
-				f, err := r.Run(ctx, s)
-				mu.Lock()
-				same := func(o *diff.Failure) bool { return o.Signature() == f.Signature() }
-				if f != nil && !slices.ContainsFunc(failures, same) {
-					failures = append(failures, f)
-				} else if err != nil && failed == nil {
-					failed = err
-				}
-				mu.Unlock()
+// scripts are those of all seeds.
+func (o options) scripts(yield func(script.Script) bool) {
+	for i := range o.seeds {
+		for s := range generate.Scripts(o.seed+uint64(i), o.count, o.subjects()...) {
+			if !yield(s) {
+				return
 			}
-		})
+		}
 	}
-	wg.Wait()
-	return failures, failed
 }
 
 // startOurs serves our Datastore, in memory, on a free port.
@@ -228,4 +203,17 @@ func startOurs(ctx context.Context, concurrency string) (pb.DatastoreClient, fun
 		_ = conn.Close()
 		_ = s.Close()
 	}, nil
+}
+
+// example is the file with the example of an entry.
+func example(folder, entry string) string { return filepath.Join(folder, entry+".txt") }
+
+// writeExample makes an example small, records what the other server says to
+// it, and writes it.
+func writeExample(ctx context.Context, r *diff.Runner, f *diff.Failure, folder string) error {
+	s, err := r.Record(ctx, r.Shrink(ctx, f))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(example(folder, f.Entry), []byte(s.String()), 0o600)
 }

@@ -27,6 +27,7 @@ type Answer struct {
 	Pages    int
 	Response proto.Message // the only one, or the last batch
 	Aspects  []Aspect
+	Replies  []script.Reply // all that the server sent
 
 	skipped       int
 	skippedCursor bool
@@ -58,6 +59,7 @@ func (a *Answer) set(name, format string, args ...any) {
 
 func (a *Answer) fail(st *status.Status) {
 	a.Code, a.Message = st.Code(), st.Message()
+	a.Replies = append(a.Replies, script.Reply{Code: a.Code, Message: a.Message})
 	a.Aspects = []Aspect{{"error", fmt.Sprintf("%v: %s", a.Code, a.Message)}}
 }
 
@@ -80,6 +82,7 @@ func (a *Answer) String() string {
 // add takes up one response.
 func (a *Answer) add(response proto.Message) {
 	a.Response = response
+	a.Replies = append(a.Replies, script.Reply{Response: response})
 	a.Pages++
 	if r, ok := response.(*pb.RunQueryResponse); ok {
 		a.Rows = append(a.Rows, r.GetBatch().GetEntityResults()...)
@@ -276,7 +279,7 @@ type Difference struct{ Aspect, Ours, Theirs string }
 
 // dependent aspects say nothing where the one that they depend on differs.
 var dependent = map[string][]string{
-	"versions": {"results", "found"}, "times": {"results", "found"}, "cursors": {"results", "found"},
+	"versions": {"results", "found", "conflicts"}, "times": {"results", "found", "conflicts"}, "cursors": {"results", "found"},
 	"batches": {"results"}, "more": {"results", "skipped"}, "end cursor": {"results", "skipped"}, "skipped cursor": {"skipped"},
 }
 

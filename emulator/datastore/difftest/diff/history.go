@@ -13,16 +13,17 @@ import (
 )
 
 func newHistory() *history {
-	return &history{stored: map[string]*pb.Entity{}, at: map[int]map[string]*pb.Entity{}, steps: map[int]script.Step{}, meant: map[int]*pb.Query{}, totals: map[int]*pb.AggregationQuery{}}
+	return &history{stored: map[string]*pb.Entity{}, at: map[int]map[string]*pb.Entity{}, steps: map[int]script.Step{}, meant: map[int]*pb.Query{}, totals: map[int]*pb.AggregationQuery{}, answered: map[int]bool{}}
 }
 
 // history is what our server held at each step of a script.
 type history struct {
-	stored map[string]*pb.Entity
-	at     map[int]map[string]*pb.Entity // before the step
-	steps  map[int]script.Step
-	meant  map[int]*pb.Query            // what GQL steps meant
-	totals map[int]*pb.AggregationQuery // and those that aggregate
+	stored   map[string]*pb.Entity
+	at       map[int]map[string]*pb.Entity // before the step
+	steps    map[int]script.Step
+	meant    map[int]*pb.Query            // what GQL steps meant
+	totals   map[int]*pb.AggregationQuery // and those that aggregate
+	answered map[int]bool                 // steps that we did not refuse
 }
 
 func (h *history) enter(step script.Step) {
@@ -30,8 +31,9 @@ func (h *history) enter(step script.Step) {
 	h.at[step.ID] = h.stored
 }
 
-// leave looks up what a commit changed.
+// leave takes up our answer to a step, and looks up what a commit changed.
 func (h *history) leave(ctx context.Context, step script.Step, a *Answer, s *session) {
+	h.answered[step.ID] = true
 	h.meant[step.ID], h.totals[step.ID] = a.parsed, a.aggregated
 	commit, ok := step.Request.(*pb.CommitRequest)
 	if !ok {
@@ -80,6 +82,26 @@ func (h *history) begunByReading(step int) bool {
 	return false
 }
 
+// committedSince reports whether a commit came between two steps.
+func (h *history) committedSince(began, step int) bool {
+	for id, s := range h.steps {
+		if _, ok := s.Request.(*pb.CommitRequest); ok && began < id && id < step && h.answered[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// refusedCommit reports whether a transaction's commit before a step was refused.
+func (h *history) refusedCommit(step int) bool {
+	for id, s := range h.steps {
+		if r, ok := s.Request.(*pb.CommitRequest); ok && id < step && !h.answered[id] && len(r.GetTransaction()) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // commits is how often a transaction was to be committed before a step.
 func (h *history) commits(transaction, step int) int {
 	n := 0
@@ -91,20 +113,6 @@ func (h *history) commits(transaction, step int) int {
 		}
 	}
 	return n
-}
-
-func mutatedKey(m *pb.Mutation) *pb.Key {
-	switch op := m.GetOperation().(type) {
-	case *pb.Mutation_Insert:
-		return op.Insert.GetKey()
-	case *pb.Mutation_Update:
-		return op.Update.GetKey()
-	case *pb.Mutation_Upsert:
-		return op.Upsert.GetKey()
-	case *pb.Mutation_Delete:
-		return op.Delete
-	}
-	return nil
 }
 
 // entities are those stored before a step.
@@ -156,6 +164,9 @@ func (h *history) answer(step int, quirks model.Quirks) (*model.Query, model.Ans
 func (h *history) position(cursor []byte, quirks model.Quirks) *model.Position {
 	step, index, ok := script.CutCursor(cursor)
 	if !ok {
+		return nil
+	}
+	if !h.answered[step] {
 		return nil
 	}
 	_, a := h.answer(step, quirks)

@@ -8,7 +8,6 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/model"
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // A mistake is one that a request may have beside others. Which of several a
@@ -23,7 +22,7 @@ type mistake struct {
 func otherMistake(c *Case) bool {
 	x, y := made(c.Difference.Ours, c.Step.Request), made(c.Difference.Theirs, c.Step.Request)
 	transactions := inTransaction(c.Step.Request) && strings.Contains(strings.ToLower(x), "transaction") && strings.Contains(strings.ToLower(y), "transaction")
-	return x != "" && y != "" && x != y && !otherWords(c) && !transactions
+	return x != "" && y != "" && x != y && !otherWords(c) && !transactions && !bothSyntax(c)
 }
 
 // made is the beginning of an error's text when the request has the mistake.
@@ -134,7 +133,7 @@ func mistakes() []mistake {
 			})
 		})},
 		{"Key path id is invalid. Must be greater than zero in GQL", isGQL},
-		{"The query namespace is ", isGQL},
+		{"The query namespace is ", foreignNamespace},
 		{"Encountered ", isGQL},
 		{"Unknown function ", isGQL},
 		{"Invalid datetime text (does not match pattern): ", isGQL},
@@ -164,7 +163,7 @@ func mistakes() []mistake {
 			r, ok := request.(*pb.CommitRequest)
 			return ok && len(r.GetTransaction()) > 0 && len(r.GetMutations()) > 0
 		}},
-		{"__key__ filter namespace is ", isGQL},
+		{"__key__ filter namespace is ", foreignNamespace},
 		{"Invalid transaction.", inTransaction},
 		{"Transaction is invalid or closed.", inTransaction},
 		{"transaction has expired or is invalid", inTransaction},
@@ -184,6 +183,7 @@ func mistakes() []mistake {
 		{"AlreadyExists: entity already exists", ofMutations(func(m *pb.Mutation) bool { return m.GetInsert() != nil })},
 		{"NotFound: no entity to update", ofMutations(func(m *pb.Mutation) bool { return m.GetUpdate() != nil })},
 		{"FailedPrecondition: the stored version ", ofMutations(func(m *pb.Mutation) bool { return m.GetConflictResolutionStrategy() == pb.Mutation_FAIL })},
+		{"Cannot collapse mutations with different version preconditions ", repeats},
 		{"Cannot insert then insert ", repeats},
 		{"Cannot update then insert ", repeats},
 		{"Cannot upsert then insert ", repeats},
@@ -206,181 +206,4 @@ func mistakes() []mistake {
 			return n < 0 || n > 999_999_999
 		})},
 	}
-}
-
-func isSearch(request proto.Message) bool { return queryOf(request).GetFindNearest() != nil }
-
-// inTransaction reports whether a request names a transaction.
-func inTransaction(request proto.Message) bool {
-	switch r := request.(type) {
-	case *pb.CommitRequest:
-		return len(r.GetTransaction()) > 0
-	case interface{ GetReadOptions() *pb.ReadOptions }:
-		return len(r.GetReadOptions().GetTransaction()) > 0
-	}
-	return false
-}
-
-func emptyIn(q *pb.Query) bool {
-	return slices.ContainsFunc(model.PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
-		return f.GetOp() == pb.PropertyFilter_IN && len(f.GetValue().GetArrayValue().GetValues()) == 0
-	})
-}
-
-func ofMutations(made func(*pb.Mutation) bool) func(proto.Message) bool {
-	return func(request proto.Message) bool {
-		r, ok := request.(*pb.CommitRequest)
-		return ok && slices.ContainsFunc(r.GetMutations(), made)
-	}
-}
-
-func ofAggregation(made func([]*pb.AggregationQuery_Aggregation, *pb.Query) bool) func(proto.Message) bool {
-	return func(request proto.Message) bool {
-		if isGQL(request) {
-			return true
-		}
-		r, ok := request.(*pb.RunAggregationQueryRequest)
-		return ok && made(r.GetAggregationQuery().GetAggregations(), r.GetAggregationQuery().GetNestedQuery())
-	}
-}
-
-// repeats reports whether a commit mutates some entity twice.
-func repeats(request proto.Message) bool {
-	r, ok := request.(*pb.CommitRequest)
-	if !ok {
-		return false
-	}
-	seen := map[string]bool{}
-	for _, m := range r.GetMutations() {
-		key := script.KeyText(mutatedKey(m))
-		if seen[key] {
-			return true
-		}
-		seen[key] = true
-	}
-	return false
-}
-
-func reservedName(s string) bool {
-	return len(s) >= 4 && strings.HasPrefix(s, "__") && strings.HasSuffix(s, "__")
-}
-
-func incomplete(k *pb.Key) bool {
-	p := k.GetPath()
-	return len(p) == 0 || p[len(p)-1].GetIdType() == nil
-}
-
-// groupsAfterOrders reports whether a query sorts by something that it isn't
-// distinct on before all that it is.
-func groupsAfterOrders(q *pb.Query) bool {
-	groups := map[string]bool{}
-	for _, d := range q.GetDistinctOn() {
-		groups[d.GetName()] = true
-	}
-	left := len(groups)
-	for _, o := range q.GetOrder() {
-		if left == 0 {
-			return false
-		}
-		name := o.GetProperty().GetName()
-		if !groups[name] {
-			return true
-		}
-		delete(groups, name)
-		left--
-	}
-	return false
-}
-
-func kindlessFilter(q *pb.Query) bool {
-	return len(q.GetKind()) == 0 && slices.ContainsFunc(model.PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
-		return f.GetProperty().GetName() != "__key__"
-	})
-}
-
-// ancestorsDiffer reports whether some alternative of a filter has other
-// ancestors than another, or several.
-func ancestorsDiffer(q *pb.Query) bool {
-	first := ""
-	for i, and := range model.Alternatives(q.GetFilter()) {
-		own := ""
-		for _, f := range and {
-			if f.GetOp() != pb.PropertyFilter_HAS_ANCESTOR {
-				continue
-			}
-			key := script.KeyText(f.GetValue().GetKeyValue())
-			if own != "" {
-				return true
-			}
-			own = key
-		}
-		if i == 0 {
-			first = own
-		} else if own != first {
-			return true
-		}
-	}
-	return false
-}
-
-func negations(q *pb.Query) int {
-	n := 0
-	for _, f := range model.PropertyFilters(q.GetFilter()) {
-		if f.GetOp() == pb.PropertyFilter_NOT_EQUAL || f.GetOp() == pb.PropertyFilter_NOT_IN {
-			n++
-		}
-	}
-	return n
-}
-
-func uses(q *pb.Query, op pb.PropertyFilter_Operator) bool {
-	return slices.ContainsFunc(model.PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool { return f.GetOp() == op })
-}
-
-// queryOf is the query that a request holds; nil where it holds none.
-func queryOf(request proto.Message) *pb.Query {
-	switch r := request.(type) {
-	case *pb.RunQueryRequest:
-		return r.GetQuery()
-	case *pb.RunAggregationQueryRequest:
-		n := r.GetAggregationQuery().GetNestedQuery()
-		if n != nil || r.GetAggregationQuery() == nil {
-			return n
-		}
-		return &pb.Query{}
-	}
-	return nil
-}
-
-func isGQL(request proto.Message) bool {
-	switch r := request.(type) {
-	case *pb.RunQueryRequest:
-		return r.GetGqlQuery() != nil
-	case *pb.RunAggregationQueryRequest:
-		return r.GetGqlQuery() != nil
-	}
-	return false
-}
-
-// keysOf are all keys in a request; those of its partition have no path.
-func keysOf(request proto.Message) []*pb.Key {
-	return collect[*pb.Key](request)
-}
-
-func ofValues(made func(*pb.Value) bool) func(proto.Message) bool {
-	return func(request proto.Message) bool { return slices.ContainsFunc(collect[*pb.Value](request), made) }
-}
-
-// collect returns all messages of one type within another.
-func collect[M proto.Message](m proto.Message) []M {
-	var all []M
-	walk(m.ProtoReflect(), func(field protoreflect.FieldDescriptor, v protoreflect.Value) (protoreflect.Value, bool) {
-		if field.Kind() == protoreflect.MessageKind {
-			if one, ok := v.Message().Interface().(M); ok {
-				all = append(all, one)
-			}
-		}
-		return v, false
-	})
-	return all
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"iter"
+	"maps"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,7 +27,10 @@ type Runner struct {
 	// ends the script there, instead of taking it for a difference.
 	AllowUnimplemented bool
 	Show               io.Writer // nil, or where every answer is written
-	Counts             *Counts
+	// Seek, when it isn't nil, is told what each entry justifies. Where it says
+	// yes, that is returned as if it were a failure.
+	Seek   func(entry string, c *Case) bool
+	Counts *Counts
 
 	mu       sync.Mutex
 	projects int
@@ -43,11 +49,12 @@ type Failure struct {
 	Why     string // what the table said to it
 	Ours    *Answer
 	Theirs  *Answer
+	Entry   string // the one that was sought and found; "" of a failure
 }
 
 // Signature is what stays while a failure is made smaller.
 func (f *Failure) Signature() string {
-	s := f.Against + " " + f.Step.Method() + " " + f.Differs.Aspect
+	s := f.Against + " " + f.Step.Method() + " " + f.Differs.Aspect + " " + f.Entry
 	if f.Differs.Aspect == "error" {
 		s += " " + shape(f.Differs.Ours) + " " + shape(f.Differs.Theirs)
 	}
@@ -115,6 +122,60 @@ func (r *Runner) project() string {
 	return fmt.Sprintf("p%d-%d", r.projects, time.Now().UnixNano()%1_000_000)
 }
 
+// All runs scripts, several at once, until there are no more or enough failures.
+// Of failures in the same way it returns one.
+func (r *Runner) All(ctx context.Context, scripts iter.Seq[script.Script], workers, enough int) ([]*Failure, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var (
+		mu    sync.Mutex
+		found = map[string]*Failure{}
+		left  = enough
+		wg    sync.WaitGroup
+	)
+	jobs := make(chan script.Script)
+	for range workers {
+		wg.Go(func() {
+			for s := range jobs {
+				f, err := r.Run(ctx, s)
+				if err != nil {
+					cancel(err)
+					return
+				}
+				if f == nil {
+					continue
+				}
+				mu.Lock()
+				if found[f.Signature()] == nil {
+					found[f.Signature()] = f
+					if f.Entry == "" {
+						left--
+					}
+				}
+				mu.Unlock()
+			}
+		})
+	}
+feed:
+	for s := range scripts {
+		mu.Lock()
+		done := left <= 0
+		mu.Unlock()
+		if done {
+			break
+		}
+		select {
+		case jobs <- s:
+		case <-ctx.Done():
+			break feed
+		}
+	}
+	close(jobs)
+	wg.Wait()
+	all := slices.SortedFunc(maps.Values(found), func(a, b *Failure) int { return strings.Compare(a.Script.Origin, b.Script.Origin) })
+	return all, context.Cause(ctx)
+}
+
 // Run runs a script and returns the first difference that nothing justifies;
 // nil when there is none. The error says that ctx ended.
 func (r *Runner) Run(ctx context.Context, s script.Script) (*Failure, error) {
@@ -171,6 +232,9 @@ func (r *Runner) Run(ctx context.Context, s script.Script) (*Failure, error) {
 				}
 				for _, entry := range entries {
 					r.Counts.justified(entry.ID)
+					if r.Seek != nil && r.Seek(entry.ID, c) {
+						return &Failure{Script: s, Step: step, Against: r.Theirs[i].Name, Differs: d, Ours: mine, Theirs: other, Entry: entry.ID}, ctx.Err()
+					}
 					if entry.Diverges {
 						theirs[i] = nil
 					}

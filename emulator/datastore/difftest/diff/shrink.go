@@ -29,6 +29,9 @@ func (r *Runner) Shrink(ctx context.Context, f *Failure) *Failure {
 		}
 	}
 	quiet.projects = 1 << 30 // names of their own
+	if f.Entry != "" {
+		quiet.Seek = func(entry string, _ *Case) bool { return entry == f.Entry }
+	}
 	ctx, cancel := context.WithTimeout(ctx, maxShrinking)
 	defer cancel()
 	sh := &shrinker{ctx: ctx, r: quiet, want: f.Signature(), best: f, runs: maxRuns}

@@ -14,7 +14,7 @@ import (
 type Entry struct {
 	ID     string
 	Of     string // FS, DS, or both: "FS, DS"
-	Aspect string // of the answer; "*" is any
+	Aspect string // of the answer, or several: "results, skipped"; "*" is any
 	// Match reports whether the difference is this one. It is as narrow as it
 	// can be: it looks at the request, at both answers and at what is stored.
 	Match func(*Case) bool
@@ -31,7 +31,8 @@ type Entry struct {
 }
 
 func (e *Entry) covers(of, aspect string) bool {
-	return slices.Contains(strings.Split(e.Of, ", "), of) && (e.Aspect == aspect || e.Aspect == "*")
+	return slices.Contains(strings.Split(e.Of, ", "), of) &&
+		(slices.Contains(strings.Split(e.Aspect, ", "), aspect) || e.Aspect == "*" && aspect != "history")
 }
 
 // Example is a difference that an entry justifies.

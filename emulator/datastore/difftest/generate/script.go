@@ -2,6 +2,7 @@ package generate
 
 import (
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"slices"
 
@@ -39,6 +40,20 @@ func Subjects() []string {
 		names = append(names, s.name)
 	}
 	return names
+}
+
+// Scripts are a seed's, one after the other, until they have count steps. only is
+// as for Script.
+func Scripts(seed uint64, count int, only ...string) iter.Seq[script.Script] {
+	return func(yield func(script.Script) bool) {
+		for n, steps := 0, 0; steps < count; n++ {
+			s := Script(seed, n, only...)
+			if len(s.Steps) == 0 || !yield(s) {
+				return
+			}
+			steps += len(s.Steps)
+		}
+	}
 }
 
 // Script makes the n-th script of a seed. only, when it isn't empty, names the

@@ -3,6 +3,7 @@ package model
 import (
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
@@ -12,7 +13,7 @@ import (
 type Quirks struct {
 	Rows        bool // an entity is returned once for each of its index rows
 	EmptyIsNull bool // an empty array is indexed as null
-	LastOrder   bool // projected properties sort in the direction of the last order
+	Ascending   bool // what no order names sorts in ascending order, whatever the last order is
 	KeyFirst    bool // sorting by key leaves out the orders after it
 	ByName      bool // what is projected sorts before what is distinct, if its name does
 	NotNearest  bool // find_nearest is ignored
@@ -21,7 +22,7 @@ type Quirks struct {
 
 // Or joins two sets of mistakes.
 func (q Quirks) Or(o Quirks) Quirks {
-	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.LastOrder || o.LastOrder, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
 }
 
 // Row is a result: an entity, and the values of the columns by which it was
@@ -110,7 +111,7 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 	for _, group := range groups {
 		for _, name := range slices.Sorted(slices.Values(group)) {
 			if m.column(name) < 0 {
-				m.columns = append(m.columns, column{name, quirks.LastOrder && m.keyDesc})
+				m.columns = append(m.columns, column{name, m.keyDesc && !quirks.Ascending})
 			}
 		}
 	}
@@ -234,7 +235,7 @@ func (m *Query) unique(all []Row) []Row {
 	if len(m.distinct) > 0 {
 		all = first(all, func(row Row) string { return m.values(row, m.distinct) })
 	}
-	if len(m.projected) > 0 || m.quirks.Rows {
+	if len(m.projected) > 0 || len(m.distinct) > 0 || m.quirks.Rows {
 		return all
 	}
 	return first(all, func(row Row) string { return script.KeyText(row.Entity.GetKey()) })
@@ -419,7 +420,9 @@ func Raw(v *pb.Value) *pb.Value {
 	case *pb.Value_TimestampValue:
 		raw.ValueType = &pb.Value_IntegerValue{IntegerValue: whole(v)}
 	case *pb.Value_BlobValue:
-		raw.ValueType = &pb.Value_StringValue{StringValue: string(t.BlobValue)}
+		if utf8.Valid(t.BlobValue) {
+			raw.ValueType = &pb.Value_StringValue{StringValue: string(t.BlobValue)}
+		}
 	}
 	return raw
 }

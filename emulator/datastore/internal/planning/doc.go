@@ -24,8 +24,9 @@
 // The streams are merged, and what two of them have is shown once.
 //
 // Guarantees: results come in Datastore's order, an entity once, however many
-// of its rows match (in a projection, once for each combination of values);
-// cursors are positions, which hold when rows come and go and mean the same to
+// of its rows match (in a projection, once for each combination of values; with
+// distinct_on, once for each combination whose first result it is); cursors are
+// positions, which hold when rows come and go and mean the same to
 // the reversed query; Scan covers, for each result that there is or could be,
 // one row that appears, changes or goes with it.
 //

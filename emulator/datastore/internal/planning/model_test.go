@@ -420,7 +420,7 @@ func (n *naive) answers(entities map[string]*pb.Entity) []answer {
 			}
 		}
 		slices.SortFunc(own, n.compare)
-		if !n.project && len(own) > 1 {
+		if !n.project && n.distinct == 0 && len(own) > 1 {
 			own = own[:1]
 		}
 		all = append(all, own...)

@@ -7,7 +7,8 @@ import (
 )
 
 // stream is the results of one disjunct, in the query's order. An entity that
-// the query meets elsewhere first is left out, unless the query is a projection.
+// the query meets elsewhere first is left out, unless the query is a projection,
+// or distinct, where each combination of values has a first result.
 type stream struct {
 	q *Query
 	plan
@@ -23,7 +24,7 @@ func (q *Query) open(view storage.View, keep int) []*stream {
 	streams := make([]*stream, 0, len(q.disjuncts))
 	for i := range q.disjuncts {
 		d := &q.disjuncts[i]
-		s := &stream{q: q, plan: q.plan(view, d, false), exploded: len(q.projection) > 0}
+		s := &stream{q: q, plan: q.plan(view, d, false), exploded: len(q.projection) > 0 || q.distinct > 0}
 		if q.start != nil && s.sorted {
 			s.join.from(q.cut(q.start, d))
 		}

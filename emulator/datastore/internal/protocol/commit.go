@@ -93,9 +93,9 @@ func (c *commit) check(mutations []*pb.Mutation) error {
 	c.planned = make([]planned, len(mutations))
 	c.mutations = make([]storage.Mutation, len(mutations))
 	c.budget = properties.MaxWork
-	var last map[string]storage.Mutation // per entity, with the base of the first
+	var last map[string]earlier // per entity
 	if len(mutations) > 1 {
-		last = make(map[string]storage.Mutation, len(mutations))
+		last = make(map[string]earlier, len(mutations))
 	}
 	for i, m := range mutations {
 		p, s := &c.planned[i], &c.mutations[i]
@@ -105,12 +105,12 @@ func (c *commit) check(mutations []*pb.Mutation) error {
 		if p.allocated || last == nil {
 			continue
 		}
-		now := storage.Mutation{Op: s.Op, Base: s.Base}
+		now := earlier{op: s.Op, base: s.Base, strategy: m.GetConflictResolutionStrategy()}
 		if before, ok := last[s.Key]; ok {
-			if err := c.follows(before, s); err != nil {
+			if err := c.follows(before, s, now.strategy); err != nil {
 				return err
 			}
-			now.Base = before.Base
+			now.base = before.base
 		}
 		last[s.Key] = now
 	}
@@ -120,15 +120,25 @@ func (c *commit) check(mutations []*pb.Mutation) error {
 	return c.checkAnswer()
 }
 
+// earlier is what came before a mutation of the same entity: the last one, with
+// the base of the first.
+type earlier struct {
+	op       storage.Op
+	base     storage.Base
+	strategy pb.Mutation_ConflictResolutionStrategy
+}
+
 // follows checks whether a mutation may come after another one of the same
 // entity.
-func (c *commit) follows(before storage.Mutation, m *storage.Mutation) error {
+func (c *commit) follows(before earlier, m *storage.Mutation, strategy pb.Mutation_ConflictResolutionStrategy) error {
 	switch {
 	case !c.transactional:
 		return invalid("A non-transactional commit may not contain multiple mutations affecting the same entity.")
-	case m.Op == storage.Insert && before.Op != storage.Delete, m.Op == storage.Update && before.Op == storage.Delete:
-		return invalid("Cannot %s then %s an entity in the same request.", before.Op, m.Op)
-	case m.Base.Kind != storage.NoBase && m.Base != before.Base:
+	case m.Op == storage.Insert && before.op != storage.Delete, m.Op == storage.Update && before.op == storage.Delete:
+		return invalid("Cannot %s then %s an entity in the same request.", before.op, m.Op)
+	case strategy != before.strategy:
+		return invalid("Mutations for the same entity must have the same conflict resolution strategy.")
+	case m.Base.Kind != storage.NoBase && m.Base != before.base:
 		return invalid("Mutations for the same entity must have the same base version.")
 	}
 	return nil

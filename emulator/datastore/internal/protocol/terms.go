@@ -25,7 +25,10 @@ type term struct {
 }
 
 // window is what a query shows of its results; limit -1 is no limit.
-type window struct{ offset, limit int }
+type window struct {
+	offset, limit int
+	byKey         bool // in the order of keys, not of the values
+}
 
 // project adds the properties that are summed up to what the query projects.
 // Where they are of all kinds, there is no projection, and offset and limit are
@@ -45,7 +48,7 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 	}
 	base = proto.CloneOf(base)
 	if len(base.GetKind()) == 0 && base.GetLimit().GetValue() >= 0 && base.GetOffset() >= 0 {
-		a.allKinds = &window{offset: int(base.GetOffset()), limit: -1}
+		a.allKinds = &window{offset: int(base.GetOffset()), limit: -1, byKey: sortsByKey(base)}
 		if base.GetLimit() != nil {
 			a.allKinds.limit = int(base.GetLimit().GetValue())
 		}
@@ -59,6 +62,21 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 		}
 	}
 	return base, nil
+}
+
+// sortsByKey reports whether a query without a kind, which can sort by nothing
+// else, sorts by key: it says so, or has an inequality on keys.
+func sortsByKey(q *pb.Query) bool {
+	unequal := false
+	_ = eachFilter(q.GetFilter(), func(f *pb.Filter) error {
+		switch f.GetPropertyFilter().GetOp() {
+		case pb.PropertyFilter_LESS_THAN, pb.PropertyFilter_LESS_THAN_OR_EQUAL, pb.PropertyFilter_GREATER_THAN,
+			pb.PropertyFilter_GREATER_THAN_OR_EQUAL, pb.PropertyFilter_NOT_EQUAL, pb.PropertyFilter_NOT_IN:
+			unequal = true
+		}
+		return nil
+	})
+	return unequal || len(q.GetOrder()) > 0
 }
 
 // checkProjected refuses terms that a query's own projection hasn't got.
@@ -156,6 +174,11 @@ func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
 func (a *aggregation) rowsOfAllKinds(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
 	w := a.allKinds
 	inOrder := w.offset > 0 || w.limit >= 0
+	sort := func(all [][]string) {
+		if !w.byKey {
+			slices.SortStableFunc(all, slices.Compare[[]string])
+		}
+	}
 	var all [][]string
 	var fp transactions.Footprint
 	scan, own := a.base.each(view, func(h planning.Hit) {
@@ -168,12 +191,12 @@ func (a *aggregation) rowsOfAllKinds(view storage.View, f func(values []string))
 			}
 		}
 		if w.limit >= 0 && len(all) > 2*(w.offset+w.limit)+encoding.MaxIndexEntries {
-			slices.SortStableFunc(all, slices.Compare[[]string])
+			sort(all)
 			all = slices.Delete(all, w.offset+w.limit, len(all))
 		}
 	})
 	fp.Keys, fp.Ranges = append(fp.Keys, own.Keys...), own.Ranges
-	slices.SortStableFunc(all, slices.Compare[[]string])
+	sort(all)
 	all = all[min(w.offset, len(all)):]
 	if w.limit >= 0 {
 		all = all[:min(w.limit, len(all))]

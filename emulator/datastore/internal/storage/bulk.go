@@ -32,9 +32,7 @@ func (t *tables) load(entities []*Entity) {
 		}
 	}
 	sortRows(rows)
-	for _, r := range rows {
-		t.tree.Load(r.entity.row(int(r.row)))
-	}
+	t.tree = newTreeOf(len(rows), func(i int) Row { return rows[i].entity.row(int(rows[i].row)) })
 }
 
 // sortRow is the head of a row, or a path, and eight bytes of it, which are

@@ -9,7 +9,6 @@ import (
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
-	"github.com/tidwall/btree"
 )
 
 // Composite is a composite index that has its rows.
@@ -17,7 +16,7 @@ type Composite struct {
 	Definition indexes.Definition
 	Form       encoding.Composite
 
-	tree    *btree.BTreeG[Row]
+	tree    *tree
 	repeats int // entities that have several rows, for one ancestor
 }
 
@@ -239,10 +238,7 @@ func (t *tables) build(c *Composite) error {
 	var buf []string
 	for prefix := range t.kinds(c.Definition.Kind) {
 		var err error
-		t.tree.Ascend(Row{Head: prefix}, func(r Row) bool {
-			if !strings.HasPrefix(r.Head, prefix) {
-				return false
-			}
+		View{tables: *t}.Ascend(prefix, encoding.PrefixEnd(prefix), func(r Row) bool {
 			if err = checkEntries(r.Entity, c); err != nil {
 				return false
 			}
@@ -258,9 +254,7 @@ func (t *tables) build(c *Composite) error {
 		}
 	}
 	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Head, b.Head) })
-	for _, r := range rows {
-		c.tree.Load(r)
-	}
+	c.tree = newTreeOf(len(rows), func(i int) Row { return rows[i] })
 	return nil
 }
 
@@ -271,12 +265,10 @@ func (t *tables) kinds(kind string) iter.Seq[string] {
 		next, namespace := encoding.AllKinds, ""
 		for {
 			found := false
-			t.tree.Ascend(Row{Head: next}, func(r Row) bool {
-				if strings.HasPrefix(r.Head, encoding.AllKinds) {
-					var err error
-					namespace, _, err = encoding.CutKindRow(r.Head)
-					found = err == nil
-				}
+			View{tables: *t}.Ascend(next, encoding.PrefixEnd(encoding.AllKinds), func(r Row) bool {
+				var err error
+				namespace, _, err = encoding.CutKindRow(r.Head)
+				found = err == nil
 				return false
 			})
 			if !found || !yield(encoding.KindPrefix(namespace, kind)) {

@@ -21,10 +21,9 @@ func indexed(v View) map[string]string {
 	all := map[string]string{}
 	for _, c := range v.composites.all {
 		prefix := c.Definition.Key()
-		c.tree.Scan(func(r Row) bool {
+		for _, r := range c.tree.all() {
 			all[fmt.Sprintf("%s %x", prefix, r.Head[5:])] = fmt.Sprint(r.Entity.Key(), r.Entity.Version)
-			return true
-		})
+		}
 	}
 	return all
 }

@@ -146,6 +146,9 @@ func (b Base) met(stored *Entity, gone deletion) bool {
 // (nil: none): that is what bases are about. current is what earlier mutations
 // of the commit have made of it.
 func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, version int64) (Result, error) {
+	if m.Op == Insert && stored != nil && !m.Base.Fail {
+		return Result{}, &ExistsError{Key: m.Key} // whatever the base says
+	}
 	absent := m.Op == Update && stored == nil && m.Base.Kind != NoBase // whatever the base says
 	if !m.Base.met(stored, gone) && !absent || absent && m.Base.Fail {
 		r := Result{Version: gone.version, Conflict: true}

@@ -4,23 +4,16 @@ import (
 	"cmp"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
-	"github.com/tidwall/btree"
 )
 
 // tables are the rows of one state of a database.
 type tables struct {
-	tree       *btree.BTreeG[Row] // all but those of composite indexes
+	tree       *tree // all but those of composite indexes
 	repeats    repeats
 	composites composites
 }
 
 func newTables() tables { return tables{tree: newTree(), repeats: newRepeats()} }
-
-func newTree() *btree.BTreeG[Row] {
-	return btree.NewBTreeGOptions(
-		func(a, b Row) bool { return a.compare(b) < 0 },
-		btree.Options{NoLocks: true})
-}
 
 // emptied is tables without rows that have the same indexes.
 func (t *tables) emptied() tables {
@@ -31,7 +24,7 @@ func (t *tables) emptied() tables {
 
 // treeOf is the tree in which the row would be; nil when it would be in that of
 // an index that isn't there.
-func (t *tables) treeOf(row string) *btree.BTreeG[Row] {
+func (t *tables) treeOf(row string) *tree {
 	number, ok := encoding.CompositeNumber(row)
 	if !ok {
 		return t.tree

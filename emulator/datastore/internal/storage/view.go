@@ -1,7 +1,5 @@
 package storage
 
-import "github.com/tidwall/btree"
-
 // View reads one state of a database: the live one inside DB.Read, or a
 // snapshot, which stays as it is.
 type View struct {
@@ -23,25 +21,14 @@ func (v View) Ascend(lo, hi string, f func(Row) bool) {
 	if tree == nil {
 		return
 	}
-	tree.Ascend(Row{Head: lo}, func(r Row) bool {
-		return (hi == "" || r.before(hi)) && f(r)
-	})
-}
-
-// Descend is Ascend in descending order, over the same rows.
-func (v View) Descend(lo, hi string, f func(Row) bool) {
-	tree := v.treeOf(lo)
-	if tree == nil {
-		return
+	w := Walk{tree: tree}
+	w.SeekUp(lo)
+	for range v.Count(lo, hi) { // saves to compare each of them
+		if row, _ := w.Row(); !f(row) {
+			return
+		}
+		w.Up()
 	}
-	visit := func(r Row) bool {
-		return hi != "" && !r.before(hi) || !r.before(lo) && f(r)
-	}
-	if hi == "" {
-		tree.Reverse(visit)
-		return
-	}
-	tree.Descend(Row{Head: hi}, visit)
 }
 
 // Count is the number of rows in [lo, hi), in logarithmic time.
@@ -52,21 +39,7 @@ func (v View) Count(lo, hi string) int {
 	}
 	to := tree.Len()
 	if hi != "" {
-		to = rank(tree, hi)
+		to = tree.Rank(Row{Head: hi})
 	}
-	return max(0, to-rank(tree, lo))
-}
-
-// rank is the number of rows smaller than key.
-func rank(tree *btree.BTreeG[Row], key string) int {
-	lo, hi := 0, tree.Len()
-	for lo < hi {
-		mid := int(uint(lo+hi) >> 1)
-		if row, _ := tree.GetAt(mid); row.before(key) {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	return lo
+	return max(0, to-tree.Rank(Row{Head: lo}))
 }

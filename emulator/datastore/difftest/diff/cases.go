@@ -1,0 +1,310 @@
+package diff
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/model"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+)
+
+// theirs matches when the other server's text is the given one.
+func theirs(text string) func(*Case) bool {
+	return func(c *Case) bool { return c.Difference.Theirs == text }
+}
+
+// noTimes matches when nothing in the other server's answer has a time.
+func noTimes(c *Case) bool {
+	for _, row := range c.Theirs.Rows {
+		if row.GetCreateTime() != nil || row.GetUpdateTime() != nil {
+			return false
+		}
+	}
+	r, ok := c.Theirs.Response.(*pb.CommitResponse)
+	if ok {
+		for _, m := range r.GetMutationResults() {
+			if m.GetCreateTime() != nil || m.GetUpdateTime() != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// notFull matches answers of queries whose results are keys or projections.
+func notFull(c *Case) bool {
+	t := c.Ours.Aspect("type")
+	return c.Ours.Method == "RunQuery" && (t == "KEY_ONLY" || t == "PROJECTION") && c.Theirs.Aspect("type") == t
+}
+
+// laterTimes matches when the answers to all mutations have the same times but
+// for those whose entity is mutated again.
+func laterTimes(c *Case) bool {
+	return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
+		return slices.ContainsFunc(all[i+1:], func(m *pb.Mutation) bool { return sameKey(m, all[i]) })
+	})
+}
+
+// deleteVersions matches when the answers to all mutations have the same
+// versions but for deletions of entities that aren't there.
+func deleteVersions(c *Case) bool {
+	return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
+		return all[i].GetDelete() != nil && c.past.at[c.Step.ID][script.KeyText(mutatedKey(all[i]))] == nil
+	})
+}
+
+// mutationsDiffer reports whether the lines of the aspect, one for each
+// mutation, differ only where may says so.
+func mutationsDiffer(c *Case, may func(all []*pb.Mutation, i int) bool) bool {
+	r, ok := c.Step.Request.(*pb.CommitRequest)
+	x, y := strings.Split(c.Difference.Ours, "\n"), strings.Split(c.Difference.Theirs, "\n")
+	if !ok || len(x) != len(r.GetMutations()) || len(y) != len(x) {
+		return false
+	}
+	for i := range x {
+		if x[i] != y[i] && !may(r.GetMutations(), i) {
+			return false
+		}
+	}
+	return true
+}
+
+// anyStored reports whether a property that the query names has a value of
+// that sort in some entity.
+func (c *Case) anyStored(is func(*pb.Value) bool) bool {
+	q := c.query()
+	if q == nil {
+		return false
+	}
+	names := model.Names(q)
+	if c.Ours.Method == "RunAggregationQuery" {
+		for _, a := range c.past.aggregation(c.Step.ID).GetAggregations() {
+			names = append(names, a.GetSum().GetProperty().GetName(), a.GetAvg().GetProperty().GetName())
+		}
+	}
+	return slices.ContainsFunc(c.past.entities(c.Step.ID), func(e *pb.Entity) bool {
+		return slices.ContainsFunc(names, func(name string) bool {
+			name, _, _ = strings.Cut(name, ".")
+			v := e.GetProperties()[name]
+			return is(v) || slices.ContainsFunc(v.GetArrayValue().GetValues(), is)
+		})
+	})
+}
+
+// query is the one that the step asks, GQL as we understood it; nil when it
+// asks none.
+func (c *Case) query() *pb.Query {
+	if isGQL(c.Step.Request) && c.past != nil {
+		_, q := c.past.query(c.Step.ID)
+		return q
+	}
+	return queryOf(c.Step.Request)
+}
+
+// filters reports whether the step's query has a filter with that operator.
+func (c *Case) filters(op pb.PropertyFilter_Operator) bool {
+	return slices.ContainsFunc(model.PropertyFilters(c.query().GetFilter()), func(f *pb.PropertyFilter) bool { return f.GetOp() == op })
+}
+
+// unindexedLast matches when our rows are theirs once the unindexed elements of
+// each array stand behind the indexed ones.
+func unindexedLast(c *Case) bool {
+	rows := make([]*pb.EntityResult, len(c.Ours.Rows))
+	for i, row := range c.Ours.Rows {
+		rows[i] = proto.Clone(row).(*pb.EntityResult)
+		for _, v := range rows[i].GetEntity().GetProperties() {
+			slices.SortStableFunc(v.GetArrayValue().GetValues(), func(a, b *pb.Value) int {
+				return cmp.Compare(excluded(a), excluded(b))
+			})
+		}
+	}
+	return rowsText(rows) == c.Difference.Theirs
+}
+
+// kind is the kind that the step asks for.
+func (c *Case) kind() string {
+	if k := c.query().GetKind(); len(k) > 0 {
+		return k[0].GetName()
+	}
+	return ""
+}
+
+// untold reports whether the step's query is in GQL that we refused, so that
+// nobody says what it means.
+func (c *Case) untold() bool { return isGQL(c.Step.Request) && c.query() == nil }
+
+// contradicts reports whether a query that found nothing has two bounds on one
+// property, or an ancestor and a bound on keys.
+func contradicts(c *Case) bool {
+	bounds := map[string]int{}
+	for _, f := range model.PropertyFilters(c.query().GetFilter()) {
+		bounds[f.GetProperty().GetName()]++
+	}
+	for _, n := range bounds {
+		if n > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+// inPast reports whether the step reads at a read_time, its own or its
+// transaction's.
+func (c *Case) inPast() bool {
+	past := func(s script.Step) bool {
+		switch r := s.Request.(type) {
+		case *pb.BeginTransactionRequest:
+			return r.GetTransactionOptions().GetReadOnly().GetReadTime() != nil
+		case interface{ GetReadOptions() *pb.ReadOptions }:
+			return r.GetReadOptions().GetReadTime() != nil || r.GetReadOptions().GetNewTransaction().GetReadOnly().GetReadTime() != nil
+		}
+		return false
+	}
+	return past(c.Step) || past(c.past.steps[c.transaction()])
+}
+
+// transaction is the step that began the transaction of this one; 0 when there
+// is none.
+func (c *Case) transaction() int {
+	var tx []byte
+	switch r := c.Step.Request.(type) {
+	case *pb.CommitRequest:
+		tx = r.GetTransaction()
+	case *pb.RollbackRequest:
+		tx = r.GetTransaction()
+	case interface{ GetReadOptions() *pb.ReadOptions }:
+		tx = r.GetReadOptions().GetTransaction()
+	}
+	step, _ := script.CutTransaction(tx)
+	return step
+}
+
+// readOnly reports whether the step belongs to a read-only transaction.
+func (c *Case) readOnly() bool {
+	switch r := c.past.steps[c.transaction()].Request.(type) {
+	case *pb.BeginTransactionRequest:
+		return r.GetTransactionOptions().GetReadOnly() != nil
+	case interface{ GetReadOptions() *pb.ReadOptions }:
+		return r.GetReadOptions().GetNewTransaction().GetReadOnly() != nil
+	}
+	return false
+}
+
+// transactionLost matches when the other server has refused a request of the
+// same transaction before, and so has lost it.
+func transactionLost(c *Case) bool {
+	earlier := c.refused[c.transaction()] && c.transaction() != 0 && c.transaction() != c.Step.ID
+	switch c.Difference.Theirs {
+	case "Unknown: ", "InvalidArgument: Invalid transaction.", "InvalidArgument: Transaction is invalid or closed.", "InvalidArgument: transaction has expired or is invalid":
+		return earlier && c.Ours.Code == codes.OK
+	}
+	return false
+}
+
+// laterSnapshot reports whether the step reads in a read-only transaction of
+// which a read was refused, or that began before the last commit.
+func laterSnapshot(c *Case) bool {
+	return c.readOnly() && (c.refused[c.transaction()] || c.past.committedSince(c.transaction(), c.Step.ID))
+}
+
+// moreProperties matches answers about __property__ that have, besides ours,
+// properties that are keys of entity values or empty arrays.
+func moreProperties(c *Case) bool {
+	if c.kind() != "__property__" {
+		return false
+	}
+	empty := map[string]bool{} // paths of empty arrays
+	keyed := false
+	for _, e := range c.past.entities(c.Step.ID) {
+		path := e.GetKey().GetPath()
+		for name, v := range e.GetProperties() {
+			keyed = keyed || slices.ContainsFunc(collect[*pb.Entity](v), func(e *pb.Entity) bool { return e.GetKey() != nil })
+			if v.GetArrayValue() != nil && len(v.GetArrayValue().GetValues()) == 0 {
+				empty[path[len(path)-1].GetKind()+"."+name] = true
+			}
+		}
+	}
+	q := c.query()
+	if q.GetLimit() != nil || q.GetOffset() > 0 || c.Difference.Aspect != "results" {
+		return keyed || len(empty) > 0
+	}
+	known := map[string]bool{}
+	for _, row := range c.Ours.Rows {
+		known[script.KeyText(row.GetEntity().GetKey())] = true
+	}
+	var rest []*pb.EntityResult
+	for _, row := range c.Theirs.Rows {
+		path := row.GetEntity().GetKey().GetPath()
+		name := path[len(path)-1].GetName()
+		switch {
+		case known[script.KeyText(row.GetEntity().GetKey())]:
+			rest = append(rest, row)
+		case strings.HasSuffix(name, ".__key__") && keyed, empty[path[0].GetName()+"."+name]:
+		default:
+			return false
+		}
+	}
+	return withoutNull(rowsText(rest)) == withoutNull(c.Difference.Ours)
+}
+
+// withoutNull is a text about properties that doesn't say which are null.
+func withoutNull(rows string) string {
+	rows = strings.ReplaceAll(rows, `"NULL", `, "")
+	return strings.ReplaceAll(strings.ReplaceAll(rows, `, "NULL"`, ""), `"NULL"`, "")
+}
+
+// twice matches when the other server's lines are ours, some of them again.
+func twice(c *Case) bool {
+	_, ok := c.Step.Request.(*pb.LookupRequest)
+	lines := strings.Split(c.Difference.Theirs, "\n")
+	return ok && strings.Join(slices.Compact(lines), "\n") == c.Difference.Ours
+}
+
+// entityStored reports whether a property that the query names has an entity as
+// a value.
+func (c *Case) entityStored() bool {
+	return c.anyStored(func(v *pb.Value) bool { return v.GetEntityValue() != nil })
+}
+
+// nothingFound matches what follows when the other server finds nothing where
+// there is something.
+func nothingFound(c *Case) bool {
+	if len(c.Theirs.Rows) > 0 {
+		return false
+	}
+	switch c.Difference.Aspect {
+	case "results", "skipped", "type", "error":
+		return true
+	case "more":
+		return c.Difference.Theirs == "NO_MORE_RESULTS"
+	case "end cursor":
+		return len(c.Ours.Rows) > 0
+	}
+	return false
+}
+
+// turned reports whether a query has a cursor of one with the opposite order.
+func (c *Case) turned() bool {
+	q := c.query()
+	for _, cursor := range [][]byte{q.GetStartCursor(), q.GetEndCursor()} {
+		step, _, ok := script.CutCursor(cursor)
+		if !ok {
+			continue
+		}
+		of := queryOf(c.past.steps[step].Request)
+		if len(of.GetOrder()) > 0 && len(q.GetOrder()) > 0 && of.GetOrder()[0].GetDirection() != q.GetOrder()[0].GetDirection() {
+			return true
+		}
+	}
+	return false
+}
+
+// demandsOfMissing reports whether a mutation demands a version of an entity
+// that isn't there.
+func demandsOfMissing(c *Case, m *pb.Mutation) bool {
+	return m.GetConflictDetectionStrategy() != nil && c.past.at[c.Step.ID][script.KeyText(mutatedKey(m))] == nil
+}

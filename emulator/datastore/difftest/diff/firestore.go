@@ -1,0 +1,181 @@
+package diff
+
+import (
+	"slices"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/model"
+)
+
+// firestore are the ways in which the Firestore emulator answers differently.
+func firestore() []Entry {
+	return []Entry{
+		{
+			ID: "fs-index-updates", Of: "FS", Aspect: "index updates",
+			Match:    theirs("0"),
+			Sentence: "never says how many index entries a commit wrote",
+			Source:   "proto: `CommitResponse.index_updates`; recorded production traffic has 2n+1 for a new entity with n indexed values",
+		},
+		{
+			ID: "fs-commit-time", Of: "FS", Aspect: "commit time",
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.CommitRequest)
+				return ok && r.GetMode() == pb.CommitRequest_NON_TRANSACTIONAL && c.Difference.Theirs == "true"
+			},
+			Sentence: "sets `commit_time` for commits outside transactions",
+			Source:   "proto: \"not set for non-transactional commits\"",
+		},
+		{
+			ID: "fs-lookup-cursors", Of: "FS", Aspect: "cursors",
+			Match: func(c *Case) bool {
+				_, ok := c.Step.Request.(*pb.LookupRequest)
+				return ok && c.Difference.Theirs == "true"
+			},
+			Sentence: "sets cursors on what a lookup finds",
+			Source:   "proto: `EntityResult.cursor` is set in query results",
+		},
+		{
+			ID: "fs-skipped-cursor", Of: "FS", Aspect: "skipped cursor",
+			Match:    theirs("false"),
+			Sentence: "never sets `skipped_cursor`",
+			Source:   "proto: \"Will be set when skipped_results != 0\"; recorded production traffic",
+		},
+		{
+			ID: "fs-missing-versions", Of: "FS", Aspect: "missing versions",
+			Match:    theirs("false"),
+			Sentence: "gives missing entities no version",
+			Source:   "proto: `EntityResult.version` is the version of the snapshot for missing entities",
+		},
+		{
+			ID: "fs-more-after-cursor", Of: "FS", Aspect: "more",
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.RunQueryRequest)
+				return ok && (len(r.GetQuery().GetEndCursor()) > 0 || r.GetGqlQuery() != nil) &&
+					c.Difference.Ours == "MORE_RESULTS_AFTER_CURSOR" && c.Difference.Theirs == "NO_MORE_RESULTS"
+			},
+			Sentence: "says NO_MORE_RESULTS where the end cursor ended a query",
+			Source:   "proto: MORE_RESULTS_AFTER_CURSOR",
+		},
+		{
+			ID: "fs-key-versions", Of: "FS", Aspect: "versions, times", Match: notFull,
+			Sentence: "gives versions and times to results that aren't whole entities",
+			Source:   "proto: `EntityResult.version` is set for FULL entity results",
+		},
+		{
+			ID: "fs-later-times", Of: "FS", Aspect: "times", Match: laterTimes,
+			Sentence: "gives a mutation the times of the last one of the same entity in the same commit",
+			Source:   "proto: `MutationResult.create_time` is not set after a deletion, only then",
+		},
+		{
+			ID: "fs-delete-version", Of: "FS", Aspect: "versions",
+			Match:    func(c *Case) bool { return deleteVersions(c) && c.Ours.Aspect("conflicts") == "" },
+			Sentence: "answers the deletion of an entity that was deleted before with the version of that deletion",
+			Source:   "proto: `MutationResult.version`, any version after the last one of the entity",
+		},
+		{
+			ID: "fs-rows", Of: "FS", Aspect: "results, skipped, more",
+			Quirk:    model.Quirks{Rows: true},
+			Sentence: "returns an entity once for each of its index rows that match",
+			Source:   "docs: queries on array properties return an entity once; DS",
+		},
+		{
+			ID: "fs-batches", Of: "FS", Aspect: "batches",
+			Match:    theirs("1"),
+			Sentence: "returns all results in one batch",
+			Source:   "recorded production traffic: batches of 300",
+		},
+		{
+			ID: "fs-aggregation-transaction", Of: "FS", Aspect: "transaction",
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.RunAggregationQueryRequest)
+				return ok && r.GetReadOptions().GetNewTransaction() != nil && c.Difference.Theirs == "false"
+			},
+			Sentence: "doesn't return the transaction that an aggregation began",
+			Source:   "proto: `RunAggregationQueryResponse.transaction`",
+		},
+		{
+			ID: "fs-gql-aggregation-query", Of: "FS", Aspect: "query",
+			Match: func(c *Case) bool {
+				return c.Ours.Method == "RunAggregationQuery" && isGQL(c.Step.Request) && c.Difference.Theirs == ""
+			},
+			Sentence: "doesn't return what it understood of an aggregation in GQL",
+			Source:   "proto: `RunAggregationQueryResponse.query`",
+		},
+		{
+			ID: "fs-conflicts", Of: "FS", Aspect: "conflicts", Diverges: true,
+			Match: func(c *Case) bool {
+				return c.Ours.Aspect("conflicts") != "" && ofMutations(func(m *pb.Mutation) bool {
+					return m.GetConflictDetectionStrategy() != nil && m.GetConflictResolutionStrategy() != pb.Mutation_FAIL
+				})(c.Step.Request)
+			},
+			Sentence: "applies mutations whose entity has another version than they demand",
+			Source:   "proto: `ConflictResolutionStrategy.SERVER_VALUE`; DS",
+		},
+		{
+			ID: "fs-statistics", Of: "FS", Aspect: "*",
+			Match:    func(c *Case) bool { return strings.HasPrefix(c.kind(), "__Stat_") && nothingFound(c) },
+			Sentence: "has no statistics entities",
+			Source:   "docs: Datastore statistics",
+		},
+		{
+			ID: "fs-later-versions", Of: "FS", Aspect: "versions", Match: laterTimes,
+			Sentence: "gives a mutation that changed nothing the version of a later one of the same entity in the same commit",
+			Source:   "proto: `MutationResult.version` of a mutation that changes nothing",
+		},
+		{
+			ID: "fs-contradiction-more", Of: "FS", Aspect: "more",
+			Match: func(c *Case) bool {
+				return c.query().GetLimit() != nil && c.query().GetLimit().GetValue() == 0 && contradicts(c) && c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT"
+			},
+			Sentence: "doesn't see all contradictions in a query with limit 0",
+			Source:   "recorded production traffic: NO_MORE_RESULTS",
+		},
+		{
+			ID: "fs-nothing-below-null", Of: "FS", Aspect: "more",
+			Match: func(c *Case) bool {
+				return c.query().GetLimit() != nil && c.query().GetLimit().GetValue() == 0 && c.Difference.Theirs == "NO_MORE_RESULTS" && !contradicts(c) &&
+					slices.ContainsFunc(model.PropertyFilters(c.query().GetFilter()), func(f *pb.PropertyFilter) bool {
+						_, null := f.GetValue().GetValueType().(*pb.Value_NullValue)
+						return null && f.GetOp() == pb.PropertyFilter_LESS_THAN
+					})
+			},
+			Sentence: "says NO_MORE_RESULTS to a query with limit 0 for what is less than null",
+			Source:   "FS itself, where the limit is 0 and nothing is found; DS",
+		},
+		{
+			ID: "fs-find-nearest", Of: "FS", Aspect: "results",
+			Match: func(c *Case) bool {
+				return isSearch(c.Step.Request) && c.modelled(model.Quirks{NotNearest: true}) == c.Difference.Theirs &&
+					(len(c.query().GetProjection()) > 0 || c.modelled(model.Quirks{}) == c.Difference.Ours)
+			},
+			Sentence: "ignores `find_nearest`",
+			Source:   "proto: `Query.find_nearest`",
+		},
+		{
+			ID: "fs-end-cursor", Of: "FS", Aspect: "end cursor",
+			Match:    func(c *Case) bool { return len(c.Ours.Rows)+len(c.Theirs.Rows) == 0 && c.Difference.Theirs == "false" },
+			Sentence: "has no `end_cursor` where a query found nothing",
+			Source:   "recorded production traffic",
+		},
+		{
+			ID: "fs-aggregation-more", Of: "FS", Aspect: "more",
+			Match: func(c *Case) bool {
+				return c.Ours.Method == "RunAggregationQuery" && c.Difference.Theirs == "MORE_RESULTS_TYPE_UNSPECIFIED"
+			},
+			Sentence: "never sets `more_results` of aggregations",
+			Source:   "proto: `AggregationResultBatch.more_results`, NO_MORE_RESULTS",
+		},
+		{
+			ID: "fs-properties", Of: "FS", Aspect: "results, skipped, more, end cursor",
+			Match:    func(c *Case) bool { return c.kind() == "__property__" && nothingFound(c) },
+			Sentence: "finds nothing in `__property__`",
+			Source:   "docs: metadata queries; DS",
+		},
+		{
+			ID: "fs-unindexed-entity", Of: "FS", Aspect: "results, skipped", Quirk: model.Quirks{Unindexed: true},
+			Sentence: "indexes what lies within an entity that is excluded from indexes",
+			Source:   "docs: excluding an embedded entity excludes all its properties; DS",
+		},
+	}
+}

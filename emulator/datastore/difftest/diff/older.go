@@ -1,0 +1,208 @@
+package diff
+
+import (
+	"cmp"
+	"strings"
+
+	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/model"
+	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
+	"google.golang.org/grpc/codes"
+)
+
+// older are the ways in which the older Datastore emulator answers differently.
+func older() []Entry {
+	return []Entry{
+		{
+			ID: "ds-commit-time", Of: "DS", Aspect: "commit time",
+			Match:    theirs("false"),
+			Sentence: "never sets `commit_time`",
+			Source:   "proto: `CommitResponse.commit_time`",
+		},
+		{
+			ID: "ds-times", Of: "DS", Aspect: "times",
+			Match:    noTimes,
+			Sentence: "knows no `create_time` and `update_time`",
+			Source:   "proto: `EntityResult.create_time` and `update_time`",
+		},
+		{
+			ID: "ds-read-time", Of: "DS", Aspect: "read time",
+			Match:    theirs("false"),
+			Sentence: "never sets `read_time`",
+			Source:   "proto: `LookupResponse.read_time`, `QueryResultBatch.read_time`",
+		},
+		{
+			ID: "ds-more-results", Of: "DS", Aspect: "more",
+			Match:    theirs("MORE_RESULTS_AFTER_LIMIT"),
+			Sentence: "says MORE_RESULTS_AFTER_LIMIT even where nothing is left",
+			Source:   "recorded production traffic: NO_MORE_RESULTS at the end of the data",
+		},
+		{
+			ID: "ds-skipped-cursor", Of: "DS", Aspect: "skipped cursor",
+			Match: func(c *Case) bool {
+				return c.Ours.skipped == 0 && c.Theirs.skipped == 0 && c.Difference.Theirs == "true"
+			},
+			Sentence: "sets `skipped_cursor` where a query skipped nothing",
+			Source:   "proto: \"Will be set when skipped_results != 0\"",
+		},
+		{
+			ID: "ds-batches", Of: "DS", Aspect: "batches",
+			Match: func(c *Case) bool {
+				return c.query().GetOffset() >= 300 || c.query().GetLimit().GetValue() >= 300
+			},
+			Sentence: "ends a batch after 300 results that were skipped, too, and after the last one of a limit",
+			Source:   "recorded production traffic: up to 800 skipped in one batch",
+		},
+		{
+			ID: "ds-past", Of: "DS", Aspect: "*",
+			Match: func(c *Case) bool {
+				switch c.Difference.Aspect {
+				case "found", "missing", "missing versions", "results", "skipped", "versions":
+					return c.inPast() && !twice(c)
+				case "error":
+					return c.inPast() && c.Theirs.Code == codes.OK
+				}
+				return false
+			},
+			Sentence: "ignores `read_time`",
+			Source:   "proto: `ReadOptions.read_time`; FS",
+		},
+		{
+			ID: "ds-statistics", Of: "DS", Aspect: "*",
+			Match:    func(c *Case) bool { return strings.HasPrefix(c.kind(), "__Stat_") && nothingFound(c) },
+			Sentence: "has no statistics entities",
+			Source:   "docs: Datastore statistics",
+		},
+		{
+			ID: "ds-distinct-order", Of: "DS", Aspect: "results", Quirk: model.Quirks{ByName: true},
+			Sentence: "sorts by the name of a property where nothing else decides, even before those that are distinct",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-unchanged-versions", Of: "DS", Aspect: "versions", Diverges: true,
+			Match: func(c *Case) bool {
+				return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
+					written := cmp.Or(all[i].GetUpsert(), all[i].GetUpdate())
+					stored := c.past.at[c.Step.ID][script.KeyText(written.GetKey())]
+					return written != nil && stored != nil && script.PropertiesText(written.GetProperties()) == script.PropertiesText(stored.GetProperties())
+				})
+			},
+			Sentence: "gives an entity a new version when it is written as it was",
+			Source:   "proto: `MutationResult.version` of a mutation that changes nothing; FS",
+		},
+		{
+			ID: "ds-deleted-version", Of: "DS", Aspect: "conflicts", Diverges: true,
+			Match: func(c *Case) bool {
+				return ofMutations(func(m *pb.Mutation) bool { return demandsOfMissing(c, m) })(c.Step.Request)
+			},
+			Sentence: "doesn't take the version of a deletion for one that the missing entity has",
+			Source:   "proto: a missing entity has a version; FS",
+		},
+		{
+			ID: "ds-later-snapshot", Of: "DS", Aspect: "*",
+			Match: func(c *Case) bool {
+				switch c.Difference.Aspect {
+				case "found", "missing", "results", "skipped", "versions":
+					return laterSnapshot(c) && !twice(c)
+				}
+				return false
+			},
+			Sentence: "takes the snapshot of an entity group when a read-only transaction first reads from it, and refuses some of the reads",
+			Source:   "docs: a read-only transaction sees one snapshot; FS",
+		},
+		{
+			ID: "ds-masks", Of: "DS", Aspect: "found", Diverges: true,
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.LookupRequest)
+				return !twice(c) && !unindexedLast(c) && !c.inPast() && !laterSnapshot(c) && (ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil }))
+			},
+			Sentence: "doesn't know masks, in lookups and mutations",
+			Source:   "proto: `property_mask`; FS",
+		},
+		{
+			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true,
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.RunQueryRequest)
+				return ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
+			},
+			Sentence: "doesn't know masks, in queries and mutations",
+			Source:   "proto: `property_mask`; FS",
+		},
+		{
+			ID: "ds-masks-versions", Of: "DS", Aspect: "versions", Diverges: true,
+			Match: func(c *Case) bool {
+				return !metadataKind(c.kind()) && c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
+			},
+			Sentence: "writes what a mask leaves as it was",
+			Source:   "proto: `Mutation.property_mask`; FS",
+		},
+		{
+			ID: "ds-transforms", Of: "DS", Aspect: "transforms", Diverges: true,
+			Match: func(c *Case) bool {
+				return c.Difference.Theirs == "" && ofMutations(func(m *pb.Mutation) bool { return len(m.GetPropertyTransforms()) > 0 })(c.Step.Request)
+			},
+			Sentence: "doesn't know transforms",
+			Source:   "proto: `Mutation.property_transforms`; FS",
+		},
+		{
+			ID: "ds-metadata-versions", Of: "DS", Aspect: "versions",
+			Match:    func(c *Case) bool { return metadataKind(c.kind()) },
+			Sentence: "gives the entities of metadata no versions",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-projection-ties", Of: "DS", Aspect: "results, skipped",
+			Quirk:    model.Quirks{Ascending: true},
+			Sentence: "sorts what a projection adds to the orders in ascending order, whatever the direction of the last order",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-properties", Of: "DS", Aspect: "results, skipped",
+			Match:    moreProperties,
+			Sentence: "lists under `__property__` what it indexes besides: the keys of entity values, empty arrays as null",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-distinct-arrays", Of: "DS", Aspect: "results, skipped",
+			Match: func(c *Case) bool {
+				q := c.query()
+				return len(q.GetDistinctOn()) > 0 && len(q.GetProjection()) == 0 && !c.inPast() && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
+			},
+			Sentence: "has its own idea of which entities are distinct in a property with several values",
+			Source:   "proto: `Query.distinct_on`, the first result for each combination of values; FS",
+		},
+		{
+			ID: "ds-key-order", Of: "DS", Aspect: "results, skipped", Quirk: model.Quirks{KeyFirst: true},
+			Sentence: "ignores orders after `__key__`, and so finds entities that lack their properties",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-lookup-twice", Of: "DS", Aspect: "found, missing",
+			Match: func(c *Case) bool {
+				return twice(c)
+			},
+			Sentence: "returns an entity once for each time that a lookup names it",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-empty-array", Of: "DS", Aspect: "results, skipped",
+			Quirk:    model.Quirks{EmptyIsNull: true},
+			Sentence: "indexes an empty array as null",
+			Source:   "FS",
+		},
+		{
+			ID: "ds-mixed-arrays", Of: "DS", Aspect: "results, found", Match: unindexedLast,
+			Sentence: "moves the elements of an array that are excluded from indexes behind the others",
+			Source:   "proto: `ArrayValue.values` has an order; FS",
+		},
+		{
+			ID: "ds-index-updates", Of: "DS", Aspect: "index updates",
+			Match: func(c *Case) bool {
+				_, ok := c.Step.Request.(*pb.CommitRequest)
+				return ok
+			},
+			Sentence: "counts index entries in a way of its own",
+			Source:   "recorded production traffic: 2n+1 for a new entity with n indexed values",
+		},
+	}
+}
