@@ -8,14 +8,23 @@ import (
 	"net/http"
 	"time"
 
-	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	v2pb "cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	v2beta2pb "cloud.google.com/go/cloudtasks/apiv2beta2/cloudtaskspb"
+	v2beta3pb "cloud.google.com/go/cloudtasks/apiv2beta3/cloudtaskspb"
+	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/identity"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/service"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/v2"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/v2beta2"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/v2beta3"
 	"github.com/latchwork/latchwork/emulator/internal/chaos"
 	"github.com/latchwork/latchwork/emulator/internal/wire"
+	"github.com/latchwork/latchwork/emulator/internal/wire/transcode"
 )
 
 const defaultInFlight = 1000
@@ -24,8 +33,26 @@ const defaultInFlight = 1000
 // its data folder holds.
 type Server struct {
 	engine    *engine.Engine
+	service   *service.Service
+	versions  []version
 	wire      *wire.Server
 	transport http.RoundTripper
+}
+
+// A version of the API.
+type version struct {
+	name     string
+	register func(grpc.ServiceRegistrar)
+	buffer   func(queue, id, contentType string, body []byte) (proto.Message, error) // BufferTask, of HTTP alone
+}
+
+func versions(s *service.Service) []version {
+	stable, beta3, beta2 := &v2.Server{Service: s}, &v2beta3.Server{Service: s}, &v2beta2.Server{Service: s}
+	return []version{
+		{"v2", func(r grpc.ServiceRegistrar) { v2pb.RegisterCloudTasksServer(r, stable) }, stable.BufferTask},
+		{"v2beta3", func(r grpc.ServiceRegistrar) { v2beta3pb.RegisterCloudTasksServer(r, beta3) }, beta3.BufferTask},
+		{"v2beta2", func(r grpc.ServiceRegistrar) { v2beta2pb.RegisterCloudTasksServer(r, beta2) }, beta2.BufferTask},
+	}
 }
 
 // New opens the data folder and returns a server that delivers tasks from now
@@ -62,13 +89,34 @@ func New(o *Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	outage := o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)
-	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(outage))...)
-	cloudtaskspb.RegisterCloudTasksServer(server, &service{engine: e})
-	return &Server{
-		engine: e, transport: transport,
-		wire: &wire.Server{GRPC: server, HTTP: tokens.Handler(), AllowHosts: o.AllowHosts, Logger: logger},
-	}, nil
+	s := &Server{engine: e, service: service.New(e, o.Clock.Now), transport: transport}
+	s.versions = versions(s.service)
+	interceptors := []grpc.UnaryServerInterceptor{o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)}
+	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
+	s.register(server)
+	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: s.rules()}, s.register)
+	if err != nil {
+		return nil, errors.Join(err, e.Close())
+	}
+	s.wire = &wire.Server{GRPC: server, HTTP: s.endpoints(api, tokens.Handler(), o.Admin), AllowHosts: o.AllowHosts, Logger: logger}
+	return s, nil
+}
+
+// register registers every service, for gRPC and for HTTP.
+func (s *Server) register(r grpc.ServiceRegistrar) {
+	for _, v := range s.versions {
+		v.register(r)
+	}
+	s.service.RegisterMixins(r)
+}
+
+// rules are the paths of services that have none in their annotations.
+func (s *Server) rules() []*annotations.HttpRule {
+	var names []string
+	for _, v := range s.versions {
+		names = append(names, v.name)
+	}
+	return service.MixinRules(names...)
 }
 
 // Serve answers on l until Close, and then returns nil. It can be called for
@@ -117,9 +165,9 @@ func (s *Server) Stats() Stats {
 	seen := s.engine.Stats()
 	stats := Stats{InFlight: seen.InFlight, Queues: make([]QueueStats, len(seen.Queues))}
 	for i, q := range seen.Queues {
-		state := cloudtaskspb.Queue_RUNNING
+		state := v2pb.Queue_RUNNING
 		if q.Paused {
-			state = cloudtaskspb.Queue_PAUSED
+			state = v2pb.Queue_PAUSED
 		}
 		stats.Queues[i] = QueueStats{
 			Name: q.Name, State: state.String(), Tasks: q.Tasks, Waiting: q.Waiting, Running: q.Running,
