@@ -121,14 +121,19 @@ func (m *Manager) try(r *request) {
 		m.finish(r, err)
 		return
 	}
-	if len(r.fp.Ranges) > 0 {
-		m.queue.remove(r) // a query's footprint moves with the live state
+	if r.on = (blocker{}); r.queued {
+		r.on = m.blockerOf(r) // if what it last touched is in the way, it needn't look again
 	}
-	if err := r.touch(); err != nil {
-		m.finish(r, err)
-		return
+	if r.on.none() {
+		if len(r.fp.Ranges) > 0 {
+			m.queue.remove(r) // a query's footprint moves with the live state
+		}
+		if err := r.touch(); err != nil {
+			m.finish(r, err)
+			return
+		}
+		r.on = m.blockerOf(r)
 	}
-	r.on = m.blockerOf(r)
 	if r.on.none() {
 		m.unlist(r) // its grant may end its transaction, and with it what waits there
 		m.finish(r, r.grant())
