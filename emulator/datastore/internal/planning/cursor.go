@@ -103,7 +103,7 @@ func (q *Query) parseCursor(b []byte) (*cursor, error) {
 	c := &cursor{far: b[1] == 1}
 	r := cursorReader{b: b[2:]}
 	n := r.uvarint()
-	if n > uint64(len(b)) {
+	if n > maxParts+maxProjected { // no query has so many columns
 		return nil, errCursor
 	}
 	names, flipped := make([]string, n), make([]bool, n)

@@ -1,7 +1,9 @@
 package planning_test
 
 import (
+	"encoding/binary"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -165,6 +167,23 @@ func TestAccepted(t *testing.T) {
 		if _, err := parse(q); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestCursorsOfManyColumns: what a cursor claims to have costs nothing.
+func TestCursorsOfManyColumns(t *testing.T) {
+	const claimed = 1 << 20
+	b := append(binary.AppendUvarint([]byte{2, 0}, claimed), make([]byte, 3*claimed)...)
+	q := &pb.Query{Kind: []*pb.KindExpression{{Name: "K"}}, StartCursor: b}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err := planning.Parse(&pb.PartitionId{ProjectId: "p"}, q, nil, nil)
+	runtime.ReadMemStats(&after)
+	if err == nil || err.Error() != "Error parsing protocol message" {
+		t.Errorf("got %v", err)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > claimed {
+		t.Errorf("%d bytes were allocated", n)
 	}
 }
 
