@@ -51,6 +51,18 @@ type Options struct {
 	// service; "" is the default service, which also gets what no other name
 	// matches.
 	AppEngine map[string]string
+
+	// PubSub is the address (host:port) of a Pub/Sub emulator, for the jobs of Cloud
+	// Scheduler that publish; without one their attempts fail.
+	PubSub string
+
+	// QueueYAML, CronYAML and DispatchYAML are paths of App Engine's files; "" is
+	// none. They are read at the start, where what is wrong with them is an error,
+	// and watched: what is wrong later is logged and changes nothing. The queues of
+	// the location become what queue.yaml says, as after a deploy, which pauses
+	// those that it leaves out; the jobs of cron.yaml are jobs of Cloud Scheduler.
+	QueueYAML, CronYAML, DispatchYAML string
+	Project, Location                 string // of queues and jobs of the files; needed with them
 }
 
 // check finds what New would otherwise find too late. The engine checks the
@@ -66,5 +78,5 @@ func (o *Options) check() (journal.Fsync, error) {
 			return "", fmt.Errorf("address %q of the App Engine service %q: must be host:port", address, service)
 		}
 	}
-	return fsync, nil
+	return fsync, o.checkFiles()
 }

@@ -11,6 +11,7 @@ import (
 	v2pb "cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	v2beta2pb "cloud.google.com/go/cloudtasks/apiv2beta2/cloudtaskspb"
 	v2beta3pb "cloud.google.com/go/cloudtasks/apiv2beta3/cloudtaskspb"
+	"cloud.google.com/go/scheduler/apiv1/schedulerpb"
 	"google.golang.org/genproto/googleapis/api/annotations"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -18,6 +19,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/engine"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/identity"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/scheduler"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/service"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/v2"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/v2beta2"
@@ -34,6 +36,8 @@ const defaultInFlight = 1000
 type Server struct {
 	engine    *engine.Engine
 	service   *service.Service
+	scheduler *scheduler.Scheduler
+	files     *files
 	versions  []version
 	wire      *wire.Server
 	transport http.RoundTripper
@@ -77,7 +81,11 @@ func New(o *Options) (*Server, error) {
 		transport = dispatch.NewTransport(inFlight)
 	}
 	tokens := identity.New(o.Dir)
-	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine, Logger: logger}
+	f := &files{parent: "projects/" + o.Project + "/locations/" + o.Location, log: logger}
+	if err := f.watchDispatch(o.DispatchYAML); err != nil {
+		return nil, err
+	}
+	d := &dispatch.Dispatcher{Transport: transport, Tokens: tokens, AppEngine: o.AppEngine, Route: f.route, Logger: logger}
 	u := &upset{chaos: o.Chaos, deliver: d.Deliver}
 	e, err := engine.Open(engine.Options{
 		Deliver: u.Deliver, Duplicate: u.duplicate,
@@ -87,16 +95,20 @@ func New(o *Options) (*Server, error) {
 		Logger: logger,
 	})
 	if err != nil {
+		f.close()
 		return nil, err
 	}
-	s := &Server{engine: e, service: service.New(e, o.Clock.Now), transport: transport}
+	s := &Server{engine: e, service: service.New(e, o.Clock.Now), transport: transport, files: f}
+	if err := s.schedule(o, fsync, d, logger); err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
 	s.versions = versions(s.service)
 	interceptors := []grpc.UnaryServerInterceptor{o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)}
 	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(server)
 	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: s.rules()}, s.register)
 	if err != nil {
-		return nil, errors.Join(err, e.Close())
+		return nil, errors.Join(err, s.stop())
 	}
 	s.wire = &wire.Server{GRPC: server, HTTP: s.endpoints(api, tokens.Handler(), o.Admin), AllowHosts: o.AllowHosts, Logger: logger}
 	return s, nil
@@ -107,6 +119,7 @@ func (s *Server) register(r grpc.ServiceRegistrar) {
 	for _, v := range s.versions {
 		v.register(r)
 	}
+	schedulerpb.RegisterCloudSchedulerServer(r, s.scheduler)
 	s.service.RegisterMixins(r)
 }
 
@@ -116,7 +129,7 @@ func (s *Server) rules() []*annotations.HttpRule {
 	for _, v := range s.versions {
 		names = append(names, v.name)
 	}
-	return service.MixinRules(names...)
+	return service.MixinRules(append(names, "v1")...) // which is Cloud Scheduler's
 }
 
 // Serve answers on l until Close, and then returns nil. It can be called for
@@ -126,11 +139,21 @@ func (s *Server) Serve(l net.Listener) error { return s.wire.Serve(l) }
 // Close ends the connections, cancels the deliveries in flight, whose tasks stay
 // to be delivered again, and closes the data folder. Closing twice is harmless.
 func (s *Server) Close() error {
-	err := errors.Join(s.wire.Close(), s.engine.Close())
+	err := errors.Join(s.wire.Close(), s.stop())
 	if t, ok := s.transport.(interface{ CloseIdleConnections() }); ok {
 		t.CloseIdleConnections()
 	}
 	return err
+}
+
+// stop ends what works by itself: the files, the jobs and the tasks.
+func (s *Server) stop() error {
+	s.files.close()
+	var err error
+	if s.scheduler != nil {
+		err = s.scheduler.Close()
+	}
+	return errors.Join(err, s.engine.Close())
 }
 
 // Stats is a look at a server.

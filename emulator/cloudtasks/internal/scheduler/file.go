@@ -15,7 +15,7 @@ import (
 // the first job that can't be, and nothing changes but for what the journal
 // refuses half way.
 func (s *Scheduler) SetFile(parent string, jobs []*schedulerpb.Job) error {
-	if !validLocation(parent) {
+	if len(jobs) > 0 && !validLocation(parent) {
 		return fmt.Errorf("location %q: %s", parent, textLocationName)
 	}
 	s.mu.Lock()
