@@ -69,6 +69,7 @@ func (c *counter) disjunct(k int) {
 		n := s.join.rows(c.view)
 		s.join.done, s.join.scans[0].entries = true, n
 		c.add(n)
+	case c.sets(s, k, apart):
 	case apart && s.exact && c.single(s):
 		for c.left > 0 {
 			if _, _, ok := s.join.next(); !ok {
