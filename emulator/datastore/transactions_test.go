@@ -613,3 +613,36 @@ func (e *env) reset() error {
 	}
 	return errors.Join(err, resp.Body.Close())
 }
+
+// TestTransactionsBelongToTheirDatabase: two databases that begin to be used at
+// the same moment number their transactions alike, and yet never take one for
+// another.
+func TestTransactionsBelongToTheirDatabase(t *testing.T) {
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
+		begin := func(database string, previous []byte) ([]byte, error) {
+			resp, err := a.BeginTransaction(t.Context(), &pb.BeginTransactionRequest{ProjectId: project, DatabaseId: database, TransactionOptions: &pb.TransactionOptions{
+				Mode: &pb.TransactionOptions_ReadWrite_{ReadWrite: &pb.TransactionOptions_ReadWrite{PreviousTransaction: previous}}}})
+			return resp.GetTransaction(), err
+		}
+		here, err := begin("here", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := begin("there", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, previous := begin("there", here)
+		_, lookup := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, DatabaseId: "there", ReadOptions: inTx(here), Keys: []*pb.Key{key("T", "a")}})
+		_, commit := a.Commit(t.Context(), &pb.CommitRequest{ProjectId: project, DatabaseId: "there", TransactionSelector: &pb.CommitRequest_Transaction{Transaction: here}})
+		_, rollback := a.Rollback(t.Context(), &pb.RollbackRequest{ProjectId: project, DatabaseId: "there", Transaction: here})
+		for what, err := range map[string]error{"previous_transaction": previous, "lookup": lookup, "commit": commit, "rollback": rollback} {
+			if status.Code(err) != codes.InvalidArgument || status.Convert(err).Message() != "Invalid transaction." {
+				t.Errorf("%s with a transaction of another database: %v", what, err)
+			}
+		}
+		if _, err := a.Commit(t.Context(), &pb.CommitRequest{ProjectId: project, DatabaseId: "there", TransactionSelector: &pb.CommitRequest_Transaction{Transaction: there}}); err != nil {
+			t.Errorf("the database's own: %v", err)
+		}
+	})
+}

@@ -26,8 +26,9 @@ const (
 // Manager runs the transactions of one database. Every commit to the database
 // must go through it.
 type Manager struct {
-	db *storage.DB
-	o  Options
+	db       *storage.DB
+	database uint32 // its digest
+	o        Options
 
 	mu    sync.Mutex
 	last  uint64         // newest transaction number
@@ -45,7 +46,7 @@ type Stats struct {
 
 // New returns the Manager of db.
 func New(db *storage.DB, o *Options) *Manager {
-	m := &Manager{db: db, open: map[uint64]*Tx{}, locks: newLocks(), queue: newQueue()}
+	m := &Manager{db: db, database: digest(db.ID), open: map[uint64]*Tx{}, locks: newLocks(), queue: newQueue()}
 	if o != nil {
 		m.o = *o
 	}
@@ -91,9 +92,9 @@ func (m *Manager) previous(id []byte) (age uint64, err error) {
 	if len(id) == 0 {
 		return 0, nil
 	}
-	number, age, err := parseID(id)
-	if err != nil || number > m.last {
-		return 0, ErrInvalid
+	number, age, err := m.parseID(id)
+	if err != nil {
+		return 0, err
 	}
 	if tx := m.open[number]; tx != nil && tx.readOnly {
 		return 0, ErrRetryReadOnly
@@ -126,7 +127,7 @@ func (m *Manager) begin() (*Tx, error) {
 func (m *Manager) newTx() *Tx {
 	m.last++
 	now := time.Now()
-	return &Tx{id: m.last, age: m.last, begun: now, used: now}
+	return &Tx{id: m.last, age: m.last, database: m.database, begun: now, used: now}
 }
 
 // Find returns the open transaction that a client names.
@@ -137,9 +138,9 @@ func (m *Manager) Find(id []byte) (*Tx, error) {
 }
 
 func (m *Manager) find(id []byte) (*Tx, error) {
-	number, age, err := parseID(id)
-	if err != nil || number > m.last {
-		return nil, ErrInvalid
+	number, age, err := m.parseID(id)
+	if err != nil {
+		return nil, err
 	}
 	tx := m.open[number]
 	if tx == nil || tx.age != age {

@@ -2,6 +2,8 @@ package transactions
 
 import (
 	"encoding/binary"
+	"hash/fnv"
+	"io"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
@@ -11,6 +13,7 @@ import (
 // fields are guarded by its Manager's mutex.
 type Tx struct {
 	id, age  uint64 // age is the id of its first attempt; smaller is older
+	database uint32 // which numbers it
 	readOnly bool
 	state    state
 
@@ -37,12 +40,13 @@ const (
 	closed
 )
 
-// A transaction's identifier on the wire: a tag, its number and its age, both
-// little-endian. The age travels along so that a retry can inherit it from a
-// transaction that the server has forgotten.
+// A transaction's identifier on the wire: a tag, its number, its age and its
+// database, all little-endian. The age travels along so that a retry can inherit
+// it from a transaction that the server has forgotten, the database because
+// others have the same numbers.
 const (
 	idTag   = 0x11
-	idBytes = 1 + 8 + 8
+	idBytes = 1 + 8 + 8 + 4
 )
 
 // ID is the identifier that clients get.
@@ -50,19 +54,28 @@ func (tx *Tx) ID() []byte {
 	id := make([]byte, 1, idBytes)
 	id[0] = idTag
 	id = binary.LittleEndian.AppendUint64(id, tx.id)
-	return binary.LittleEndian.AppendUint64(id, tx.age)
+	id = binary.LittleEndian.AppendUint64(id, tx.age)
+	return binary.LittleEndian.AppendUint32(id, tx.database)
+}
+
+// digest is what identifiers have of a database's name.
+func digest(id storage.ID) uint32 {
+	h := fnv.New32a()
+	_, _ = io.WriteString(h, id.Project+"/"+id.Database) // a hash takes everything
+	return h.Sum32()
 }
 
 // ReadOnly reports whether the transaction may only read.
 func (tx *Tx) ReadOnly() bool { return tx.readOnly }
 
-func parseID(id []byte) (number, age uint64, err error) {
+// parseID reads the identifier of a transaction that the database has begun.
+func (m *Manager) parseID(id []byte) (number, age uint64, err error) {
 	if len(id) != idBytes || id[0] != idTag {
 		return 0, 0, ErrInvalid
 	}
 	number = binary.LittleEndian.Uint64(id[1:])
 	age = binary.LittleEndian.Uint64(id[9:])
-	if age > number {
+	if age > number || number > m.last || binary.LittleEndian.Uint32(id[17:]) != m.database {
 		return 0, 0, ErrInvalid
 	}
 	return number, age, nil
