@@ -1,6 +1,7 @@
 package datastore
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"strings"
@@ -57,12 +58,9 @@ func firstKey(commit *pb.CommitRequest) string {
 	case *pb.Mutation_Delete:
 		key = op.Delete
 	}
-	name := key.GetPartitionId().GetNamespaceId()
+	name := []string{key.GetPartitionId().GetNamespaceId()}
 	for _, e := range key.GetPath() {
-		name += "/" + e.GetKind() + ":" + e.GetName()
-		if e.GetName() == "" {
-			name += strconv.FormatInt(e.GetId(), 10)
-		}
+		name = append(name, e.GetKind(), cmp.Or(e.GetName(), strconv.FormatInt(e.GetId(), 10)))
 	}
-	return name
+	return strings.Join(name, "/")
 }

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -46,9 +47,10 @@ func (c *Chaos) Set(s Settings) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
 	before, level := c.settings.Load(), slog.LevelInfo
-	if s.Seed == 0 {
-		s.Seed, level = before.Seed, slog.LevelWarn // for who wants to see the same again
+	if s.Seed == 0 && s.any() {
+		level = slog.LevelWarn // for who wants to see the same again
 	}
+	s.Seed = cmp.Or(s.Seed, before.Seed)
 	c.settings.Store(&s)
 	if s.any() || before.any() {
 		c.logger.Log(context.Background(), level, "chaos", "settings", s)

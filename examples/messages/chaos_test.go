@@ -1,0 +1,66 @@
+package messages
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/latchwork/latchwork/emulator"
+)
+
+// (k) Everything goes wrong that the emulators can do wrong, one time in five to
+// twenty: deliveries come twice, late, out of order or time out, commits are
+// aborted or lose their answers, locks are evicted, and all three services fail
+// again and again. The books balance all the same.
+func TestK_BooksBalanceInChaos(t *testing.T) {
+	for _, mode := range []string{"pessimistic", "optimistic"} {
+		t.Run(mode, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newCloud(t, mode).newWorker("worker:80", workerOptions{})
+				messages := []string{w.send(w.names(60, "ada")...), w.send(append(w.names(40, "ada"), "bob")...)}
+				if err := w.Suite.Chaos().Set(emulator.ChaosSettings{
+					Seed:      20261123,
+					Duplicate: 0.1, Reorder: 0.1, Delay: 0.1, Timeout: 0.1, Abort: 0.1, Evict: 0.1,
+					CloudTasksOutage: 0.2, DatastoreOutage: 0.05, MemcachedOutage: 0.05,
+				}); err != nil {
+					t.Fatal(err)
+				}
+				// What a lost answer leaves in the outbox waits for the sweeper, which
+				// cron calls each minute.
+				sweep := func() {
+					if _, err := w.server.Sweep(t.Context()); err != nil {
+						t.Log("a sweep met the chaos: ", err)
+					}
+				}
+				balanced := func() bool {
+					for _, m := range messages {
+						if b, err := w.app.Books(t.Context(), m); err != nil || b.Balanced() != nil {
+							return false
+						}
+					}
+					return true
+				}
+				for since := time.Now(); !balanced(); sweep() {
+					if time.Since(since) > 2*time.Hour {
+						t.Fatal("after two hours the books don't balance")
+					}
+					w.Advance(time.Minute)
+				}
+				for fault, n := range w.Suite.Chaos().Injected() {
+					if n == 0 {
+						t.Errorf("%s never struck", fault)
+					}
+				}
+				t.Logf("injected %v", w.Suite.Chaos().Injected())
+				if err := w.Suite.Chaos().Set(emulator.ChaosSettings{}); err != nil {
+					t.Fatal(err)
+				}
+				w.Advance(2 * time.Minute)
+				sweep()
+				for _, m := range messages {
+					w.balanced(m)
+				}
+			})
+		})
+	}
+}
