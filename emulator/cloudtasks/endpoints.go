@@ -18,7 +18,7 @@ import (
 )
 
 // roots are the first elements of the API's paths. Firebase's clients leave the
-// version out.
+// version out, and the URL of tasks as well.
 var roots = []string{"/v2/", "/v2beta3/", "/v2beta2/", "/v1/", "/projects/"}
 
 // endpoints is the HTTP/1.1 side: the API's versions, the identity provider, and
@@ -42,7 +42,7 @@ func (s *Server) endpoints(api *transcode.Handler, tokens, admin http.Handler) h
 				continue
 			}
 			if root == "/projects/" {
-				r = under(r, "/v2")
+				r = under(r.WithContext(service.WithUnaddressed(r.Context())), "/v2")
 			}
 			if r.Method == http.MethodPost && strings.HasSuffix(path, ":buffer") {
 				buffer.ServeHTTP(w, r)

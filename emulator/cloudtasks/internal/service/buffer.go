@@ -1,6 +1,8 @@
 package service
 
 import (
+	"context"
+
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
@@ -32,4 +34,32 @@ func (s *Service) BufferTask(queue, id, contentType string, body []byte) (*Task,
 		t.Name = queue + "/tasks/" + id
 	}
 	return s.CreateTask(queue, t, Full)
+}
+
+type unaddressed struct{}
+
+// WithUnaddressed says of a call that it comes from a client that leaves the URL
+// of tasks to the emulator: Firebase's do when they talk to one.
+func WithUnaddressed(ctx context.Context) context.Context {
+	return context.WithValue(ctx, unaddressed{}, true)
+}
+
+// Unaddressed reports whether that was said.
+func Unaddressed(ctx context.Context) bool { return ctx.Value(unaddressed{}) != nil }
+
+// Address gives a task without a URL that of its queue's HTTP target, if there
+// is one.
+func (s *Service) Address(queue string, t *cloudtaskspb.Task) error {
+	r := t.GetHttpRequest()
+	if r == nil || r.GetUrl() != "" {
+		return nil
+	}
+	q, err := s.GetQueue(queue, false)
+	if err != nil {
+		return err
+	}
+	if url, err := targetURL(q.GetHttpTarget()); err == nil {
+		r.Url = url
+	}
+	return nil
 }

@@ -151,7 +151,12 @@ func (s *Server) GetTask(_ context.Context, r *cloudtaskspb.GetTaskRequest) (*cl
 }
 
 // CreateTask implements google.cloud.tasks.v2.
-func (s *Server) CreateTask(_ context.Context, r *cloudtaskspb.CreateTaskRequest) (*cloudtaskspb.Task, error) {
+func (s *Server) CreateTask(ctx context.Context, r *cloudtaskspb.CreateTaskRequest) (*cloudtaskspb.Task, error) {
+	if service.Unaddressed(ctx) {
+		if err := s.Service.Address(r.GetParent(), r.GetTask()); err != nil {
+			return nil, err
+		}
+	}
 	return answerTask(s.Service.CreateTask(r.GetParent(), newTask(r.GetTask()), service.View(r.GetResponseView())))
 }
 
