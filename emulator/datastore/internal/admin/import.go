@@ -38,8 +38,8 @@ func (s *Service) ImportEntities(ctx context.Context, req *adminpb.ImportEntitie
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.data.Snapshot(req.GetProjectId(), ""); err != nil {
-		return nil, err // what is wrong with the project
+	if err := s.data.CheckProject(req.GetProjectId()); err != nil {
+		return nil, err
 	}
 	in, err := s.openImport(file, filter)
 	if err != nil {

@@ -85,22 +85,9 @@ func (s *Service) find(id string) (indexes.Definition, error) {
 	return indexes.Definition{}, status.Error(codes.NotFound, texts.Sprintf("there is no index %q", id))
 }
 
-// project checks a project's name.
-func project(id string) error {
-	switch {
-	case id == "":
-		return invalid("The app id is the empty string.")
-	case !projectName.MatchString(id):
-		return invalid("Illegal string %q in app id.", id)
-	}
-	return nil
-}
-
-var projectName = regexp.MustCompile(`^[A-Za-z\d.\-_:]{1,100}$`)
-
 // GetIndex implements the RPC.
 func (s *Service) GetIndex(_ context.Context, req *adminpb.GetIndexRequest) (*adminpb.Index, error) {
-	if err := project(req.GetProjectId()); err != nil {
+	if err := s.data.CheckProject(req.GetProjectId()); err != nil {
 		return nil, err
 	}
 	d, err := s.find(req.GetIndexId())
@@ -113,7 +100,7 @@ func (s *Service) GetIndex(_ context.Context, req *adminpb.GetIndexRequest) (*ad
 // ListIndexes implements the RPC, in the order of identifiers: a page token is
 // the last one of its page, and holds whatever comes and goes.
 func (s *Service) ListIndexes(_ context.Context, req *adminpb.ListIndexesRequest) (*adminpb.ListIndexesResponse, error) {
-	if err := project(req.GetProjectId()); err != nil {
+	if err := s.data.CheckProject(req.GetProjectId()); err != nil {
 		return nil, err
 	}
 	match, err := indexFilter(req.GetFilter())
@@ -170,7 +157,7 @@ func indexFilter(text string) (func(*adminpb.Index) bool, error) {
 
 // CreateIndex implements the RPC: the operation that it answers is done.
 func (s *Service) CreateIndex(ctx context.Context, req *adminpb.CreateIndexRequest) (*lro.Operation, error) {
-	if err := project(req.GetProjectId()); err != nil {
+	if err := s.data.CheckProject(req.GetProjectId()); err != nil {
 		return nil, err
 	}
 	d, err := toDefinition(req.GetIndex())
@@ -190,7 +177,7 @@ func (s *Service) CreateIndex(ctx context.Context, req *adminpb.CreateIndexReque
 
 // DeleteIndex implements the RPC: the operation that it answers is done.
 func (s *Service) DeleteIndex(ctx context.Context, req *adminpb.DeleteIndexRequest) (*lro.Operation, error) {
-	if err := project(req.GetProjectId()); err != nil {
+	if err := s.data.CheckProject(req.GetProjectId()); err != nil {
 		return nil, err
 	}
 	d, err := s.find(req.GetIndexId())

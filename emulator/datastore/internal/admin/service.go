@@ -12,8 +12,11 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Data is what exports read, and what imports write as any client does.
+// Data is what exports read, and what imports write as any client does. All of
+// its errors are statuses.
 type Data interface {
+	// CheckProject checks the identifier of a project.
+	CheckProject(id string) error
 	// Snapshot is the present state of a database, for keeping.
 	Snapshot(project, database string) (storage.View, error)
 	Commit(context.Context, *pb.CommitRequest) (*pb.CommitResponse, error)

@@ -10,3 +10,6 @@ func (s *Service) Snapshot(project, id string) (storage.View, error) {
 	}
 	return d.Snapshot(), nil
 }
+
+// CheckProject checks the identifier of a project, as every request is checked.
+func (s *Service) CheckProject(id string) error { return partition{project: id}.check() }
