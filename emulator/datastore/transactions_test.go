@@ -382,6 +382,7 @@ func TestReadOnlyTransactionsSeeASnapshot(t *testing.T) {
 	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
 		a.mustCommit(nil, put("T", "a", 10), put("T", "b", 10))
 		tx := a.beginReadOnly()
+		a.mustCommit(nil, put("T", "b", 9))
 		a.mustGet(tx, "T", "a", 10)
 		a.mustCommit(nil, put("T", "a", 11), put("T", "b", 11), put("T", "c", 11))
 		a.mustGet(tx, "T", "b", 10)

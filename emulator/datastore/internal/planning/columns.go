@@ -9,9 +9,9 @@ import (
 )
 
 // parseColumns derives the order of results: first the orders, then what
-// distinct_on names, then the properties with inequalities, by name, then what
-// is projected, by name, and the key as the tie-breaker. What no order names
-// goes in the direction of the last order.
+// distinct_on names, then the properties with inequalities, by name, and the key
+// if it has one, then what is projected, by name, and the key as the
+// tie-breaker. What no order names goes in the direction of the last order.
 //
 // An order by a property that equals one and the same value in all results is
 // ignored, as documented, also where the property has other values besides.
@@ -55,11 +55,19 @@ func (q *Query) parseColumns(m *pb.Query, f *filterParser, all []conjunction) er
 	if err := checkGroups(ordered, distinct); err != nil {
 		return err
 	}
-	for _, name := range slices.Concat(distinct, f.inequalities(), slices.Sorted(slices.Values(q.projection))) {
-		if !sameEverywhere(name, all) {
-			q.addColumn(name, desc)
+	add := func(names []string) {
+		for _, name := range names {
+			if !sameEverywhere(name, all) {
+				q.addColumn(name, desc)
+			}
 		}
 	}
+	add(distinct)
+	add(f.inequalities())
+	if q.keyAt < 0 && f.keyInequality() {
+		q.keyAt, q.keyDesc = len(q.columns), desc
+	}
+	add(slices.Sorted(slices.Values(q.projection)))
 	q.asked.Kind, q.asked.Unequal, q.asked.Distinct, q.asked.Projected = q.kind, slices.Clip(f.inequalities()), distinct, q.projection
 	q.distinct = len(distinct)
 	if q.keyAt < 0 {

@@ -102,6 +102,11 @@ func (p *filterParser) inequalities() []string {
 	return slices.Compact(names)
 }
 
+// keyInequality reports whether a filter bounds the keys.
+func (p *filterParser) keyInequality() bool {
+	return slices.ContainsFunc(p.terms, func(t *term) bool { return t.inequality() && t.name == keyProperty })
+}
+
 // hasEqual reports whether a filter says that the property equals something.
 func (p *filterParser) hasEqual(name string) bool {
 	return slices.ContainsFunc(p.terms, func(t *term) bool { return t.op == pb.PropertyFilter_EQUAL && t.name == name })

@@ -370,9 +370,14 @@ func newNaive(q *pb.Query) *naive {
 	}
 	n.distinct = len(rest)
 	var inequalities, projected []string
+	byKey := false
 	for _, c := range all {
 		for _, p := range c {
-			if name := p.GetProperty().GetName(); name != "__key__" && p.GetOp() != pb.PropertyFilter_EQUAL {
+			switch name := p.GetProperty().GetName(); {
+			case p.GetOp() == pb.PropertyFilter_EQUAL, p.GetOp() == pb.PropertyFilter_HAS_ANCESTOR:
+			case name == "__key__":
+				byKey = true
+			default:
 				inequalities = append(inequalities, name)
 			}
 		}
@@ -384,6 +389,9 @@ func newNaive(q *pb.Query) *naive {
 		}
 	}
 	slices.Sort(inequalities)
+	if byKey {
+		inequalities = append(inequalities, "__key__")
+	}
 	slices.Sort(projected)
 	for _, name := range slices.Concat(rest, inequalities, projected) {
 		add(name, desc)

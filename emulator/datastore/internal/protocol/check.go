@@ -55,8 +55,9 @@ func (p partition) check() error {
 	return nil
 }
 
-// adopt fills in what a partition leaves open and checks the rest.
-func (p partition) adopt(id *pb.PartitionId) (*pb.PartitionId, error) {
+// adopt fills in what a partition leaves open and checks the rest. One that is
+// only referred to may be reserved.
+func (p partition) adopt(id *pb.PartitionId, referred bool) (*pb.PartitionId, error) {
 	if id == nil {
 		id = &pb.PartitionId{}
 	}
@@ -71,7 +72,7 @@ func (p partition) adopt(id *pb.PartitionId) (*pb.PartitionId, error) {
 		return nil, invalid("Illegal string %q in database id.", texts.Quote(id.DatabaseId))
 	case !validDimension(id.NamespaceId):
 		return nil, invalid("Illegal string %q in namespace id.", texts.Quote(id.NamespaceId))
-	case isReserved(id.NamespaceId):
+	case !referred && isReserved(id.NamespaceId):
 		return nil, invalid("The namespace id %q is reserved.", id.NamespaceId)
 	case id.ProjectId != "" && id.ProjectId != p.project:
 		return nil, invalid("mismatched databases within request: %s vs. %s",
@@ -100,7 +101,7 @@ func (p partition) anyKey(k *pb.Key, referred bool) (complete bool, err error) {
 	if k == nil || len(k.Path) == 0 {
 		return false, invalid("Key path is empty.")
 	}
-	if k.PartitionId, err = p.adopt(k.PartitionId); err != nil {
+	if k.PartitionId, err = p.adopt(k.PartitionId, referred); err != nil {
 		return false, err
 	}
 	if len(k.Path) > maxPath {

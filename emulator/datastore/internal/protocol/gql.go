@@ -29,7 +29,7 @@ func (d database) askedAggregation(req *pb.RunAggregationQueryRequest) (asked, p
 
 // readGQL reads the GQL of a request of either kind.
 func readGQL[Q any](d database, req queryRequest, parse func(*pb.GqlQuery, *pb.PartitionId) (*Q, error)) (*Q, error) {
-	id, err := d.adopt(req.GetPartitionId())
+	id, err := d.adopt(req.GetPartitionId(), false)
 	if err != nil {
 		return nil, err
 	}

@@ -73,7 +73,7 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 	found := make([]*storage.Entity, 0, len(rows))
 	var version int64
 	r, err := d.read(ctx, req.GetReadOptions(), func(v storage.View) transactions.Footprint {
-		version = v.Version
+		version = max(1, v.Version) // what is missing from an empty database has one, too
 		found = found[:0]
 		size := allKeys // an answer has every key: of what is found, missing or deferred
 		for i, row := range rows {

@@ -38,7 +38,7 @@ func (d database) parseQuery(req queryRequest, asked *pb.Query) (*query, error) 
 	if asked == nil {
 		return nil, invalid("one of fields Query.query and Query.gql_query must be set")
 	}
-	id, err := d.adopt(req.GetPartitionId())
+	id, err := d.adopt(req.GetPartitionId(), false)
 	if err != nil {
 		return nil, err
 	}

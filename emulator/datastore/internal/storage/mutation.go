@@ -139,14 +139,14 @@ func (b Base) met(stored *Entity, gone deletion) bool {
 	case stored != nil:
 		return b.Value == stored.Version
 	}
-	return b.Value == 0 || b.Kind == BaseVersion && gone.latest <= b.Value && b.Value <= gone.now
+	return b.Value == 0 || b.Kind == BaseVersion && gone.latest <= b.Value && b.Value <= max(1, gone.now)
 }
 
 // decide checks m and seals its entity. stored is the entity before the commit
 // (nil: none): that is what bases are about. current is what earlier mutations
 // of the commit have made of it.
 func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, version int64) (Result, error) {
-	if m.Op == Insert && stored != nil && !m.Base.Fail {
+	if m.Op == Insert && stored != nil && current != nil && !m.Base.Fail {
 		return Result{}, &ExistsError{Key: m.Key} // whatever the base says
 	}
 	absent := m.Op == Update && stored == nil && m.Base.Kind != NoBase // whatever the base says

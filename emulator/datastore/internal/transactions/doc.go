@@ -20,9 +20,9 @@
 // when any key or interval that it read has changed since.
 //
 // Guarantees, in both modes: committed read-write transactions are
-// serializable, phantoms included; read-only transactions see one snapshot; a
-// transaction never sees its own writes before the commit; a request whose
-// context has ended before its turn is never carried out.
+// serializable, phantoms included; read-only transactions see one snapshot, of
+// their beginning; a transaction never sees its own writes before the commit; a
+// request whose context has ended before its turn is never carried out.
 //
 // Failure modes: a client that dies keeps its locks until the transaction has
 // been idle for Options.Idle or open for Options.Max.

@@ -103,15 +103,20 @@ func (m *Manager) previous(id []byte) (age uint64, err error) {
 }
 
 // BeginReadOnly starts a transaction that reads the given state, or when that
-// is nil the one at its first read.
+// is nil the present one.
 func (m *Manager) BeginReadOnly(past *storage.View) (*Tx, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	tx, err := m.begin()
-	if err == nil {
-		tx.readOnly, tx.snapshot = true, past
+	if err != nil {
+		return nil, err
 	}
-	return tx, err
+	if past == nil {
+		v := m.db.Snapshot()
+		past = &v
+	}
+	tx.readOnly, tx.snapshot = true, past
+	return tx, nil
 }
 
 func (m *Manager) begin() (*Tx, error) {
