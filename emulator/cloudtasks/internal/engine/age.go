@@ -10,7 +10,7 @@ func (a *aging) before(b *aging) bool { return a.created < b.created }
 func (a *aging) place() *int32        { return &a.age }
 
 // expiry is the time at which a task ends, delivered or not.
-func (t *task) expiry() Micros { return t.created.Add(t.queue.ttl) }
+func (t *task) expiry() Micros { return t.createdMicros().Add(t.queue.ttl) }
 
 // nextExpiry is the time at which the next task of q expires, or never.
 func (q *queue) nextExpiry() Micros {
@@ -29,12 +29,12 @@ func (e *Engine) expire(q *queue, now Micros) (next Micros, ok bool) {
 			return 0, true
 		}
 		t := (*task)(q.aging[0])
-		if t.running > 0 {
+		if t.running() > 0 {
 			q.aging.remove(0)
 			continue
 		}
 		if _, err := e.end(t); err != nil {
-			e.o.Logger.Error("an expired task can't be removed", "queue", q.Name, "task", t.id, "error", err)
+			e.o.Logger.Error("an expired task can't be removed", "queue", q.Name, "task", t.id(), "error", err)
 			return now.Add(journalPause), false
 		}
 	}

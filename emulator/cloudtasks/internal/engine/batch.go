@@ -25,20 +25,20 @@ func (e *Engine) CreateTasks(queue string, tasks []NewTask, notes func([]Outcome
 	taken := make(map[string]bool, len(tasks))
 	for i, n := range tasks {
 		t, err := e.newTask(q, n, now)
-		if err == nil && taken[t.id] {
+		if err == nil && taken[t.id()] {
 			err = ErrTaskExists
 		}
 		if err != nil {
 			outcomes[i].Err = err
 			continue
 		}
-		taken[t.id] = true
+		taken[t.id()] = true
 		created = append(created, t)
-		outcomes[i].Task = t.describe()
+		outcomes[i].Task = t.describeWith(n.Spec)
 	}
 	wait, err := e.group(func() ([]Note, error) { return apply(notes, outcomes) }, func(b []byte) []byte {
 		for _, t := range created {
-			b = appendGrouped(b, func(b []byte) []byte { return appendTask(b, t) })
+			b = appendGrouped(b, func(b []byte) []byte { return appendTask(b, t, t.spec()) })
 		}
 		return b
 	})

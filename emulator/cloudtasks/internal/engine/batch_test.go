@@ -33,7 +33,7 @@ func TestBatches(t *testing.T) {
 		later := e.now().Add(time.Hour)
 		must[Task](t)(e.CreateTask(q, NewTask{ID: "there", Due: later}))
 		out := must[[]Outcome](t)(e.CreateTasks(q, []NewTask{
-			{ID: "a", Due: later}, {ID: "there"}, {ID: "b", Due: later, Tag: "t"}, {ID: "a"}, {Due: later},
+			{ID: "a", Due: later}, {ID: "there"}, {ID: "b", Due: later, Tag: "t", Spec: []byte("s")}, {ID: "a"}, {Due: later},
 		}, noted("created")))
 		if out[0].Err != nil || !errors.Is(out[1].Err, ErrTaskExists) || out[2].Err != nil || !errors.Is(out[3].Err, ErrTaskExists) ||
 			out[4].Err != nil || out[4].Task.ID == "" {

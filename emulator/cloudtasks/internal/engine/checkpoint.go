@@ -133,13 +133,14 @@ func (e *Engine) encodeTasks(q *queue, next string, records *[][]byte) (after st
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	size := 0
-	q.tasks.Ascend(next, func(id string, t *task) bool {
+	q.tasks.from(next, func(t *task) bool {
 		if len(*records) >= chunk || size >= chunkBytes {
-			after, more = id, true
+			after, more = t.id(), true
 			return false
 		}
-		*records = append(*records, appendTask(nil, t))
-		size += len(t.spec)
+		record := appendTask(nil, t, t.spec())
+		*records = append(*records, record)
+		size += len(record)
 		return true
 	})
 	return after, more

@@ -93,7 +93,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 	}
 	q.unwait(t)
 	if err := e.start(t, now, false); err != nil {
-		e.o.Logger.Error("a dispatch can't be recorded, and waits", "queue", q.Name, "task", t.id, "error", err)
+		e.o.Logger.Error("a dispatch can't be recorded, and waits", "queue", q.Name, "task", t.id(), "error", err)
 		q.wait(t)
 		e.rest(q, now.Add(journalPause))
 		return false
@@ -105,10 +105,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 // start journals an attempt of t and delivers it in a goroutine of its own.
 func (e *Engine) start(t *task, now Micros, forced bool) error {
 	q := t.queue
-	var before Tries
-	if t.tries != nil {
-		before = *t.tries
-	}
+	before := t.tries()
 	tries := before
 	tries.Dispatches++
 	if tries.First == 0 {
@@ -118,13 +115,13 @@ func (e *Engine) start(t *task, now Micros, forced bool) error {
 	if _, err := e.write(func(b []byte) []byte { return appendTries(b, t, t.due, &tries) }); err != nil {
 		return err
 	}
-	t.tries = &tries
-	t.running++
+	t.setTries(tries)
+	t.more.running++
 	q.running++
 	q.dispatched++
 	e.inFlight++
 	d := &Delivery{
-		Queue: q.Name, QueueSpec: q.Spec, ID: t.id, Spec: t.spec, Due: t.due,
+		Queue: q.Name, QueueSpec: q.Spec, ID: t.id(), Spec: t.spec(), Due: t.due,
 		Attempt: tries.Dispatches, Executions: before.Executions, Previous: before.Last,
 	}
 	e.duplicate(d)
@@ -146,7 +143,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 	q, now := t.queue, e.now()
 	e.inFlight--
 	q.running--
-	t.running--
+	t.more.running--
 	if e.closed {
 		return false // cut short by Close: delivered again at the next start
 	}
@@ -157,7 +154,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 		e.setLimits(q)
 	}
 	if !r.Done {
-		q.failure = Failure{At: now, Task: t.id, Reason: r.Message}
+		q.failure = Failure{At: now, Task: t.id(), Reason: r.Message}
 	}
 	if t.index != gone {
 		if !forced {
@@ -173,7 +170,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 // settle applies a result to a task that is still there, and reports whether the
 // task is given up.
 func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
-	tries := *t.tries
+	tries := t.tries()
 	if r.Responded {
 		tries.Responses++
 	}
@@ -187,10 +184,7 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 	r.Slow, r.RetryAfter = false, 0
 	tries.LastResponse, tries.Last = now, &r
 
-	retry := t.queue.Settings.Retry
-	if t.retry != nil {
-		retry = *t.retry
-	}
+	retry := t.retry()
 	var err error
 	if r.Done || retry.Exhausted(tries.Dispatches, now.Sub(tries.First)) || t.expired(now) {
 		if _, err = e.end(t); err == nil && !r.Done {
@@ -199,16 +193,17 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 	} else {
 		due := from.Add(max(retry.Backoff(tries.Dispatches), backoff))
 		if _, err = e.write(func(b []byte) []byte { return appendTries(b, t, due, &tries) }); err == nil {
-			t.due, t.tries = due, &tries
+			t.due = due
+			t.setTries(tries)
 		}
 	}
 	if err != nil {
 		e.o.Logger.Error("the result of a delivery can't be recorded; it is delivered again",
-			"queue", t.queue.Name, "task", t.id, "error", err)
+			"queue", t.queue.Name, "task", t.id(), "error", err)
 		t.due = now.Add(journalPause)
 	}
 	// Where RunTask made deliveries overlap, the last to end lets the next wait.
-	if t.index == nowhere && t.running == 0 {
+	if t.index == nowhere && t.running() == 0 {
 		t.queue.wait(t)
 		if t.age == nowhere { // its time was up while it ran, and its end can't be recorded
 			t.queue.aging.push((*aging)(t))

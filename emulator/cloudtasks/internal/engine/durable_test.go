@@ -35,10 +35,11 @@ func (e *Engine) picture() picture {
 	p := picture{Tasks: map[string][]Task{}, Retries: map[string]*Retry{}, Tombstones: map[string][]tombstone{}}
 	e.queues.Scan(func(name string, q *queue) bool {
 		p.Queues = append(p.Queues, q.Queue)
-		q.tasks.Scan(func(id string, t *task) bool {
+		q.tasks.scan(func(t *task) {
 			p.Tasks[name] = append(p.Tasks[name], t.describe())
-			p.Retries[name+" "+id] = t.retry
-			return true
+			if t.more != nil {
+				p.Retries[name+" "+t.id()] = t.more.retry
+			}
 		})
 		q.named.prune(e.now())
 		for ts := range q.named.all() {
@@ -227,28 +228,29 @@ func TestReplayRefusesForeignRecords(t *testing.T) {
 
 func FuzzReplay(f *testing.F) {
 	q := &queue{Queue: Queue{Name: location + "a", Settings: settings, Spec: []byte("s")}}
-	full := &task{queue: q, id: "a", spec: []byte("spec"), retry: &Retry{MaxAttempts: -1}, named: true,
-		tries: &Tries{Dispatches: 2, First: 1, Last: &Result{Status: 500, Message: "m"}}}
+	full := &task{queue: q, text: "a", idLen: 1, named: true, more: &more{retry: &Retry{MaxAttempts: -1},
+		tries: Tries{Dispatches: 2, First: 1, Last: &Result{Status: 500, Message: "m"}}}}
+	spec := []byte("spec")
 	for _, record := range [][]byte{
-		appendQueue(nil, &q.Queue), appendTask(nil, full), appendTries(nil, full, 7, full.tries),
+		appendQueue(nil, &q.Queue), appendTask(nil, full, spec), appendTries(nil, full, 7, &full.more.tries),
 		appendTaskEnd(nil, full, 9), appendPurge(nil, q.Name, 9), appendQueueDeletion(nil, q.Name, 9),
 		appendTombstones(nil, q.Name, true, []tombstone{{markOf("x"), 5}}),
 		appendNote(nil, Note{"k", []byte("v")}), appendFact(nil, Note{"k", []byte("v")}),
 		appendGrouped(appendGrouped([]byte{opGroup}, func(b []byte) []byte { return appendTaskEnd(b, full, 9) }),
-			func(b []byte) []byte { return appendTask(b, full) }),
-		appendTask(nil, &task{queue: q, id: "b", tag: "t"}),
+			func(b []byte) []byte { return appendTask(b, full, spec) }),
+		appendTask(nil, &task{queue: q, text: "b", idLen: 1, more: &more{tag: "t"}}, spec),
 		appendQueue(nil, &Queue{Name: location + "b", Settings: pullSettings()}),
 	} {
 		f.Add(record)
 	}
 	f.Fuzz(func(t *testing.T, record []byte) {
 		e := &Engine{o: Options{TaskTombstone: time.Hour, QueueTombstone: time.Hour}}
-		for _, r := range [][]byte{appendQueue(nil, &q.Queue), appendTask(nil, full), record} {
+		for _, r := range [][]byte{appendQueue(nil, &q.Queue), appendTask(nil, full, spec), record} {
 			_ = e.replay(r) // must not panic
 		}
 		e.queues.Scan(func(_ string, q *queue) bool {
-			if len(q.due) != q.tasks.Len() || len(q.aging) != q.tasks.Len() || q.tagged != nil && q.tagged.Len() != q.tasks.Len() {
-				t.Errorf("%d tasks, %d of them waiting", q.tasks.Len(), len(q.due))
+			if len(q.due) != q.tasks.len() || len(q.aging) != q.tasks.len() || q.tagged != nil && q.tagged.Len() != q.tasks.len() {
+				t.Errorf("%d tasks, %d of them waiting", q.tasks.len(), len(q.due))
 			}
 			return true
 		})

@@ -91,8 +91,9 @@ type Engine struct {
 	ready      []*queue  // queues that may have something to dispatch, in turn
 	inFlight   int       // deliveries, forced ones included
 	duplicates int       // deliveries beyond the real ones, waiting ones included
-	seq        uint64    // of the task created last
+	seq        uint32    // of the task created last
 	record     []byte    // reused for encoding
+	text       []byte    // likewise
 	notes      notes
 	facts      facts
 

@@ -40,13 +40,12 @@ func TestFoldersOfTheFirstVersion(t *testing.T) {
 			e.mu.Lock()
 			defer e.mu.Unlock()
 			q, _ := e.queues.Get(location + "a")
-			waits, _ := q.tasks.Get("waits")
-			if waits == nil || string(waits.spec) != "task spec" || waits.retry != nil || !waits.named || waits.due <= waits.created {
+			waits := q.tasks.get("waits")
+			if waits == nil || string(waits.spec()) != "task spec" || waits.more != nil || !waits.named || waits.due <= waits.createdMicros() {
 				t.Errorf("task waits: %+v", waits)
 			}
-			failed, _ := q.tasks.Get("failed")
-			if failed == nil || failed.retry == nil || failed.retry.MaxAttempts != 4 || failed.tries == nil ||
-				failed.tries.Dispatches != 1 || failed.tries.Last.Status != 404 {
+			failed := q.tasks.get("failed")
+			if failed == nil || failed.retry().MaxAttempts != 4 || failed.tries().Dispatches != 1 || failed.tries().Last.Status != 404 {
 				t.Errorf("task failed: %+v", failed)
 			}
 		})

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -22,8 +23,8 @@ type tagged = btree.BTreeG[*task]
 
 func newTagged() *tagged {
 	return btree.NewBTreeGOptions(func(t, u *task) bool {
-		if t.tag != u.tag {
-			return t.tag < u.tag
+		if t.tag() != u.tag() {
+			return t.tag() < u.tag()
 		}
 		return t.before(u)
 	}, btree.Options{NoLocks: true})
@@ -87,7 +88,7 @@ func (e *Engine) LeaseTasks(queue string, l Lease) ([]Task, error) {
 	for i, t := range leased {
 		tries := t.leasedOnce()
 		q.reschedule(t, due)
-		t.tries = &tries
+		t.setTries(tries)
 		tasks[i] = t.describe()
 	}
 	e.mu.Unlock()
@@ -133,21 +134,15 @@ func (q *queue) mayLease(now time.Time) error {
 
 // leasedOnce is what a lease makes of the attempts of t.
 func (t *task) leasedOnce() Tries {
-	var tries Tries
-	if t.tries != nil {
-		tries = *t.tries
-	}
+	tries := t.tries()
 	tries.Dispatches++
 	return tries
 }
 
 // usedUp reports whether t has been leased as often as it may.
 func (t *task) usedUp() bool {
-	most := t.queue.Settings.Retry.MaxAttempts
-	if t.retry != nil {
-		most = t.retry.MaxAttempts
-	}
-	return most > 0 && t.tries != nil && t.tries.Dispatches >= most
+	most := t.retry().MaxAttempts
+	return most > 0 && t.tries().Dispatches >= most
 }
 
 // reschedule lets a waiting task wait for another time.
@@ -172,7 +167,7 @@ func (q *queue) choose(l Lease, now Micros) (leased, used []*task) {
 			used = append(used, t)
 			return true
 		}
-		size += len(t.spec) + len(t.queue.Name) + len(t.id) + len(t.tag) + taskOverhead
+		size += t.specLen() + len(t.queue.Name) + len(t.id()) + len(t.tag()) + taskOverhead
 		if size > l.MaxBytes && len(leased) > 0 {
 			return false
 		}
@@ -183,10 +178,11 @@ func (q *queue) choose(l Lease, now Micros) (leased, used []*task) {
 		return nil, nil
 	}
 	if l.OldestTag && !l.HasTag {
-		l.Tag = q.due[0].tag
+		l.Tag = q.due[0].tag()
 	}
 	if l.HasTag || l.OldestTag {
-		q.tagged.Ascend(&task{tag: l.Tag}, func(t *task) bool { return t.tag == l.Tag && take(t) })
+		first := &task{more: &more{tag: l.Tag}, due: math.MinInt64}
+		q.tagged.Ascend(first, func(t *task) bool { return t.tag() == l.Tag && take(t) })
 		return leased, used
 	}
 	// The heap is in order only as it is taken from.
@@ -263,10 +259,7 @@ func (e *Engine) changeLease(queue, id string, held Micros, until time.Duration)
 		e.mu.Unlock()
 		return Task{}, err
 	}
-	var tries Tries
-	if t.tries != nil {
-		tries = *t.tries
-	}
+	tries := t.tries()
 	due := now.Add(until)
 	synced, err := e.write(func(b []byte) []byte { return appendTries(b, t, due, &tries) })
 	if err != nil {

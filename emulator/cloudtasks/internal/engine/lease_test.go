@@ -320,8 +320,8 @@ func TestLeasesAgainstAModel(t *testing.T) {
 						rt.Fatalf("task %+v, %v; want %+v", got, err, m)
 					}
 				}
-				if q, _ := e.queues.Get(pull); q.tagged.Len() != len(model) || q.tasks.Len() != len(model) || len(q.aging) != len(model) {
-					rt.Fatalf("%d tasks, of which %d by tag and %d by age; want %d", q.tasks.Len(), q.tagged.Len(), len(q.aging), len(model))
+				if q, _ := e.queues.Get(pull); q.tagged.Len() != len(model) || q.tasks.len() != len(model) || len(q.aging) != len(model) {
+					rt.Fatalf("%d tasks, of which %d by tag and %d by age; want %d", q.tasks.len(), q.tagged.Len(), len(q.aging), len(model))
 				}
 			},
 		})

@@ -6,8 +6,6 @@ import (
 	"math"
 	"strings"
 	"time"
-
-	"github.com/tidwall/btree"
 )
 
 // Settings are what the engine acts on in a queue.
@@ -37,14 +35,15 @@ const maxAnonymous = 10_000
 
 type queue struct {
 	Queue
-	tasks  btree.Map[string, *task] // by id
-	due    heap[*task]              // those that wait
-	aging  heap[*aging]             // those that expire, but for some that are running
-	tagged *tagged                  // those that wait in a pull queue, by tag
-	bucket bucket
-	leases bucket // calls that lease
-	slow   throttle
-	ttl    time.Duration
+	tasks   *byID
+	samples samples      // of specs
+	due     heap[*task]  // those that wait
+	aging   heap[*aging] // those that expire, but for some that are running
+	tagged  *tagged      // those that wait in a pull queue, by tag
+	bucket  bucket
+	leases  bucket // calls that lease
+	slow    throttle
+	ttl     time.Duration
 
 	running    int
 	named      graveyard // ids that callers chose
@@ -62,7 +61,7 @@ func (q *queue) before(r *queue) bool { return q.alarm < r.alarm }
 func (q *queue) place() *int32        { return &q.index }
 
 func (e *Engine) newQueue(desc Queue) *queue {
-	q := &queue{Queue: desc, index: nowhere}
+	q := &queue{Queue: desc, tasks: newByID(), index: nowhere}
 	q.anonymous.limit = maxAnonymous
 	if desc.Settings.Pull {
 		q.tagged = newTagged()
@@ -257,11 +256,8 @@ func (e *Engine) dropQueue(q *queue, now Micros) {
 
 // clear forgets all tasks; those in flight find that they are gone.
 func (q *queue) clear() {
-	q.tasks.Scan(func(_ string, t *task) bool {
-		t.index = gone
-		return true
-	})
-	q.tasks.Clear()
+	q.tasks.scan(func(t *task) { t.index = gone })
+	q.tasks = newByID()
 	q.due, q.aging = nil, nil
 	if q.tagged != nil {
 		q.tagged = newTagged()
@@ -290,10 +286,7 @@ func (e *Engine) PurgeQueue(name string) (Queue, error) {
 }
 
 func (q *queue) purge(now Micros) {
-	q.tasks.Scan(func(id string, t *task) bool {
-		q.bury(t, now)
-		return true
-	})
+	q.tasks.scan(func(t *task) { q.bury(t, now) })
 	q.clear()
 	q.Purged = now
 }
@@ -301,9 +294,9 @@ func (q *queue) purge(now Micros) {
 // bury leaves a tombstone for t.
 func (q *queue) bury(t *task, now Micros) {
 	if t.named {
-		q.named.bury(markOf(t.id), now)
+		q.named.bury(markOf(t.id()), now)
 	} else {
-		q.anonymous.bury(markOf(t.id), now)
+		q.anonymous.bury(markOf(t.id()), now)
 	}
 }
 

@@ -101,34 +101,36 @@ func appendPurge(b []byte, name string, at Micros) []byte {
 	return appendInt(appendText(append(b, opPurge), name), at)
 }
 
-func appendTask(b []byte, t *task) []byte {
+func appendTask(b []byte, t *task, spec []byte) []byte {
 	op := opTask
-	if t.tag != "" {
+	if t.tag() != "" {
 		op = opTaskTag
 	}
 	b = appendText(append(b, op), t.queue.Name)
-	b = appendText(b, t.id)
+	b = appendText(b, t.id())
 	b = appendBool(b, t.named)
-	b = appendInt(b, t.created)
+	b = appendInt(b, t.createdMicros())
 	b = appendInt(b, t.due)
-	b = appendText(b, t.spec)
-	b = appendBool(b, t.retry != nil)
-	if t.retry != nil {
-		b = appendRetry(b, t.retry)
+	b = appendText(b, spec)
+	own := t.more != nil && t.more.retry != nil
+	b = appendBool(b, own)
+	if own {
+		b = appendRetry(b, t.more.retry)
 	}
-	b = appendBool(b, t.tries != nil)
-	if t.tries != nil {
-		b = appendTriesFields(b, t.tries)
+	tries := t.tries()
+	b = appendBool(b, tries != Tries{})
+	if (tries != Tries{}) {
+		b = appendTriesFields(b, &tries)
 	}
-	if t.tag != "" {
-		b = appendText(b, t.tag)
+	if t.tag() != "" {
+		b = appendText(b, t.tag())
 	}
 	return b
 }
 
 func appendTries(b []byte, t *task, due Micros, tries *Tries) []byte {
 	b = appendText(append(b, opTries), t.queue.Name)
-	b = appendText(b, t.id)
+	b = appendText(b, t.id())
 	b = appendInt(b, due)
 	return appendTriesFields(b, tries)
 }
@@ -154,7 +156,7 @@ func appendTriesFields(b []byte, t *Tries) []byte {
 
 func appendTaskEnd(b []byte, t *task, at Micros) []byte {
 	b = appendText(append(b, opTaskEnd), t.queue.Name)
-	b = appendText(b, t.id)
+	b = appendText(b, t.id())
 	b = appendBool(b, t.named)
 	return appendInt(b, at)
 }
@@ -187,17 +189,19 @@ func (d *decoder) take(n uint64) []byte {
 	return taken
 }
 
-func (d *decoder) bytes() []byte {
+// view is a part of the record, which is valid for as long as that is.
+func (d *decoder) view() []byte {
 	n, size := binary.Uvarint(d.b)
 	if size <= 0 {
 		d.err = errRecord
 		return nil
 	}
 	d.b = d.b[size:]
-	return append([]byte(nil), d.take(n)...)
+	return d.take(n)
 }
 
-func (d *decoder) text() string { return string(d.bytes()) }
+func (d *decoder) bytes() []byte { return append([]byte(nil), d.view()...) }
+func (d *decoder) text() string  { return string(d.view()) }
 
 func (d *decoder) int() int64 {
 	n, size := binary.Varint(d.b)
@@ -231,8 +235,8 @@ func (d *decoder) retry() Retry {
 	}
 }
 
-func (d *decoder) tries() *Tries {
-	t := &Tries{
+func (d *decoder) tries() Tries {
+	t := Tries{
 		Dispatches: int(d.int()), Responses: int(d.int()), Executions: int(d.int()),
 		First: d.micros(), LastDue: d.micros(), LastDispatch: d.micros(), LastResponse: d.micros(),
 	}
@@ -289,16 +293,19 @@ func (e *Engine) replayOne(record []byte) error {
 		id, due, tries := d.text(), d.micros(), d.tries()
 		if t := q.replayed(id); t != nil && d.err == nil {
 			q.reschedule(t, due)
-			t.tries = tries
+			t.setTries(tries)
 		}
 	case opTaskEnd:
 		id, named, at := d.text(), d.bool(), d.micros()
+		if d.err == nil && len(id) > maxID {
+			d.err = errRecord
+		}
 		if d.err != nil || !live {
 			break
 		}
 		t := q.replayed(id)
 		if t == nil {
-			t = &task{queue: q, id: id, index: nowhere, age: nowhere}
+			t = &task{queue: q, text: id, idLen: uint16(len(id)), index: nowhere, age: nowhere}
 		}
 		t.named = named
 		e.drop(t, at)
@@ -364,35 +371,41 @@ func (e *Engine) replayQueue(d *decoder, name string, q *queue, more bool) {
 }
 
 func (e *Engine) replayTask(d *decoder, q *queue, tagged bool) {
-	e.seq++
-	t := &task{
-		queue: q, id: d.text(), named: d.bool(), created: d.micros(), due: d.micros(), spec: d.bytes(),
-		seq: e.seq, index: nowhere, age: nowhere,
-	}
+	id, named, created, due, spec := d.view(), d.bool(), d.micros(), d.micros(), d.view()
+	var own more
 	if d.bool() {
 		retry := d.retry()
-		t.retry = &retry
+		own.retry = &retry
 	}
 	if d.bool() {
-		t.tries = d.tries()
+		own.tries = d.tries()
 	}
 	if tagged {
-		t.tag = d.text()
+		own.tag = d.text()
+	}
+	if d.err == nil && len(id) > maxID {
+		d.err = errRecord
 	}
 	if d.err != nil || q == nil {
 		return
 	}
-	if old := q.replayed(t.id); old != nil {
+	t := e.makeTask(q, string(id), spec)
+	t.named, t.created, t.due = named, int64(created/microsPerSecond), due
+	if own != (more{}) {
+		t.more = &own
+	}
+	if old := q.tasks.set(t); old != nil {
 		q.unwait(old)
 		q.aging.remove(int(old.age))
 	}
 	// A checkpoint that was ahead of a purge had this task buried by it.
 	if len(q.named.since) > 0 || len(q.anonymous.since) > 0 {
-		m := markOf(t.id)
+		m := markOf(t.id())
 		q.named.forget(m)
 		q.anonymous.forget(m)
 	}
-	q.add(t)
+	q.wait(t)
+	q.aging.push((*aging)(t))
 }
 
 func (d *decoder) tombstones(g *graveyard) {
@@ -410,6 +423,5 @@ func (q *queue) replayed(id string) *task {
 	if q == nil {
 		return nil
 	}
-	t, _ := q.tasks.Get(id)
-	return t
+	return q.tasks.get(id)
 }

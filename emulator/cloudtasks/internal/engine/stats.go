@@ -10,6 +10,7 @@ type Stats struct {
 type QueueStats struct {
 	Name       string
 	Paused     bool
+	Pull       bool
 	Waiting    int     // tasks that no delivery is in flight for
 	Running    int     // deliveries in flight
 	Tasks      int     // both
@@ -54,8 +55,8 @@ func (e *Engine) QueueStats(name string) (QueueStats, error) {
 
 func (e *Engine) look(q *queue, now Micros) QueueStats {
 	s := QueueStats{
-		Name: q.Name, Paused: q.Paused,
-		Waiting: len(q.due), Running: q.running, Tasks: q.tasks.Len(),
+		Name: q.Name, Paused: q.Paused, Pull: q.Settings.Pull,
+		Waiting: len(q.due), Running: q.running, Tasks: q.tasks.len(),
 		Executed: q.executed.sum(now), Dispatched: q.dispatched, Failure: q.failure,
 	}
 	if !e.o.Unlimited {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strconv"
 	"time"
@@ -40,21 +41,79 @@ type Tries struct {
 	Last         *Result
 }
 
+// maxID bounds the ids of tasks in bytes, beyond the service's own bound.
+const maxID = 1000
+
+// A task takes 64 bytes, beside its text: a million of them may wait.
 type task struct {
 	queue   *queue
-	id      string
-	spec    []byte
-	retry   *Retry
-	tries   *Tries // nil before the first attempt: most waiting tasks
-	tag     string
-	created Micros
+	text    string // the id and the packed spec
+	more    *more  // nil for most waiting tasks
 	due     Micros
-	seq     uint64 // of creation, for tasks due at one instant
+	created int64  // Unix seconds
+	seq     uint32 // of creation, for tasks due at one instant
 	index   int32  // in queue.due
 	age     int32  // in queue.aging
-	running int32
+	idLen   uint16
 	named   bool // by the caller
 }
+
+// more is what most waiting tasks don't have.
+type more struct {
+	retry   *Retry // nil: the queue's
+	tries   Tries  // before the first attempt all zero
+	tag     string
+	running int // deliveries
+}
+
+func (t *task) id() string { return t.text[:t.idLen] }
+
+// spec is a copy.
+func (t *task) spec() []byte {
+	packed := t.text[t.idLen:]
+	return t.queue.samples.unpack(make([]byte, 0, unpackedLen(packed)), packed)
+}
+
+func (t *task) specLen() int { return unpackedLen(t.text[t.idLen:]) }
+
+func (t *task) tag() string {
+	if t.more == nil {
+		return ""
+	}
+	return t.more.tag
+}
+
+func (t *task) tries() Tries {
+	if t.more == nil {
+		return Tries{}
+	}
+	return t.more.tries
+}
+
+func (t *task) running() int {
+	if t.more == nil {
+		return 0
+	}
+	return t.more.running
+}
+
+// retry is the rule that holds for t.
+func (t *task) retry() Retry {
+	if t.more == nil || t.more.retry == nil {
+		return t.queue.Settings.Retry
+	}
+	return *t.more.retry
+}
+
+// extend makes room for what most tasks don't have.
+func (t *task) extend() *more {
+	if t.more == nil {
+		t.more = new(more)
+	}
+	return t.more
+}
+
+func (t *task) setTries(tries Tries) { t.extend().tries = tries }
 
 func (t *task) before(u *task) bool {
 	return t.due < u.due || t.due == u.due && t.seq < u.seq
@@ -63,13 +122,17 @@ func (t *task) place() *int32 { return &t.index }
 
 func (t *task) expired(now Micros) bool { return now >= t.expiry() }
 
-func (t *task) describe() Task {
-	d := Task{Queue: t.queue.Name, ID: t.id, Spec: t.spec, Created: t.created, Due: t.due, Tag: t.tag}
-	if t.tries != nil {
-		d.Tries = *t.tries
+func (t *task) describe() Task { return t.describeWith(t.spec()) }
+
+func (t *task) describeWith(spec []byte) Task {
+	return Task{
+		Queue: t.queue.Name, ID: t.id(), Spec: spec, Created: t.createdMicros(), Due: t.due, Tag: t.tag(), Tries: t.tries(),
 	}
-	return d
 }
+
+func (t *task) createdMicros() Micros { return Micros(t.created) * microsPerSecond }
+
+const microsPerSecond = Micros(time.Second / time.Microsecond)
 
 // CreateTask adds a task.
 func (e *Engine) CreateTask(queue string, n NewTask) (Task, error) {
@@ -84,13 +147,13 @@ func (e *Engine) CreateTask(queue string, n NewTask) (Task, error) {
 		e.mu.Unlock()
 		return Task{}, err
 	}
-	synced, err := e.write(func(b []byte) []byte { return appendTask(b, t) })
+	synced, err := e.write(func(b []byte) []byte { return appendTask(b, t, n.Spec) })
 	if err != nil {
 		e.mu.Unlock()
 		return Task{}, err
 	}
 	q.add(t)
-	created := t.describe()
+	created := t.describeWith(n.Spec)
 	e.wake(q)
 	e.dispatch()
 	e.mu.Unlock()
@@ -99,25 +162,38 @@ func (e *Engine) CreateTask(queue string, n NewTask) (Task, error) {
 
 // newTask is the task that n asks for, which isn't in the queue yet.
 func (e *Engine) newTask(q *queue, n NewTask, now Micros) (*task, error) {
+	if len(n.ID) > maxID {
+		return nil, fmt.Errorf("task id of %d bytes: must be at most %d", len(n.ID), maxID)
+	}
 	if err := q.mayCreate(n.ID, now); err != nil {
 		return nil, err
 	}
-	e.seq++
-	t := &task{
-		queue: q, id: n.ID, named: n.ID != "", spec: n.Spec, retry: n.Retry, tag: n.Tag, seq: e.seq,
-		index: nowhere, age: nowhere,
-		due:     max(n.Due, now),
-		created: now - now%Micros(time.Second/time.Microsecond),
+	id := n.ID
+	for id == "" || n.ID == "" && q.tasks.get(id) != nil {
+		id = strconv.FormatUint(rand.Uint64(), 10)
 	}
-	for t.id == "" || !t.named && q.mayCreate(t.id, now) != nil {
-		t.id = strconv.FormatUint(rand.Uint64(), 10)
+	t := e.makeTask(q, id, n.Spec)
+	t.named, t.due, t.created = n.ID != "", max(n.Due, now), int64(now/microsPerSecond)
+	if n.Retry != nil || n.Tag != "" {
+		t.more = &more{retry: n.Retry, tag: n.Tag}
 	}
 	return t, nil
 }
 
+// makeTask makes a task that is nowhere.
+func (e *Engine) makeTask(q *queue, id string, spec []byte) *task {
+	e.seq++
+	e.text = q.samples.pack(append(e.text[:0], id...), spec)
+	t := &task{queue: q, text: string(e.text), idLen: uint16(len(id)), seq: e.seq, index: nowhere, age: nowhere}
+	if cap(e.text) > 1<<20 {
+		e.text = nil // one big spec shall not hold on to its memory
+	}
+	return t
+}
+
 // add puts a new task into its queue.
 func (q *queue) add(t *task) {
-	q.tasks.Set(t.id, t)
+	q.tasks.set(t)
 	q.wait(t)
 	q.aging.push((*aging)(t))
 }
@@ -142,7 +218,7 @@ func (q *queue) mayCreate(id string, now Micros) error {
 	if id == "" {
 		return nil
 	}
-	if _, ok := q.tasks.Get(id); ok {
+	if q.tasks.get(id) != nil {
 		return ErrTaskExists
 	}
 	if q.tombstoned(id, now) {
@@ -161,11 +237,11 @@ func (e *Engine) task(queue, id string) (*task, error) {
 		return nil, err
 	}
 	now := e.now()
-	t, ok := q.tasks.Get(id)
+	t := q.tasks.get(id)
 	switch {
-	case ok && (!t.expired(now) || t.running > 0):
+	case t != nil && (!t.expired(now) || t.running() > 0):
 		return t, nil
-	case ok || q.tombstoned(id, now):
+	case t != nil || q.tombstoned(id, now):
 		return nil, ErrTaskTombstoned
 	}
 	return nil, ErrTaskMissing
@@ -192,9 +268,9 @@ func (e *Engine) ListTasks(queue, after string, limit int) (list []Task, more bo
 		return nil, false, err
 	}
 	now := e.now()
-	q.tasks.Ascend(after, func(id string, t *task) bool {
+	q.tasks.from(after, func(t *task) bool {
 		switch {
-		case id == after || t.expired(now) && t.running == 0:
+		case t.id() == after || t.expired(now) && t.running() == 0:
 			return true
 		case len(list) == limit:
 			more = true
@@ -246,7 +322,7 @@ func (e *Engine) drop(t *task, now Micros) {
 		q.aging.remove(int(t.age))
 	}
 	t.index = gone
-	q.tasks.Delete(t.id)
+	q.tasks.delete(t)
 	q.bury(t, now)
 }
 
@@ -270,7 +346,7 @@ func (e *Engine) RunTask(queue, id string) (Task, error) {
 		t.queue.unwait(t)
 	}
 	if err := e.start(t, e.now(), true); err != nil {
-		if t.running == 0 {
+		if t.running() == 0 {
 			t.queue.wait(t)
 		}
 		return Task{}, err
