@@ -31,15 +31,13 @@ type Entity struct {
 // NewEntity prepares e, whose key must be complete and validated, for a
 // commit. All encoding happens here, outside every lock.
 func NewEntity(e *pb.Entity) (*Entity, error) {
-	size := proto.Size(e)
-	if size > MaxEntityBytes {
+	// One order for what says the same: a rewrite that changes nothing is found
+	// out by comparing bytes.
+	w := encoding.NewWire(e)
+	if w.Size() > MaxEntityBytes {
 		return nil, errTooLarge
 	}
-	out, err := layOut(size, func(dst []byte) ([]byte, error) {
-		// One order for what says the same: a rewrite that changes nothing is
-		// found out by comparing bytes.
-		return proto.MarshalOptions{Deterministic: true, UseCachedSize: true}.MarshalAppend(dst, e)
-	})
+	out, err := layOut(w.Size(), w.Append)
 	if err == nil {
 		err = out.index(e)
 	}
