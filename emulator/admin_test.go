@@ -79,10 +79,10 @@ func TestTomorrowByHTTP(t *testing.T) {
 		t.Fatal(err)
 	}
 	askClock(t, s, "POST", `{"frozen": true}`)
-	for i, day := range []time.Duration{2, 1} {
+	for i, after := range []time.Duration{48 * time.Hour, 24 * time.Hour} {
 		if _, err := api.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: parent + "/queues/q", Task: &cloudtaskspb.Task{
 			Name:         fmt.Sprintf("%s/queues/q/tasks/in-%d-days", parent, 2-i),
-			ScheduleTime: timestamppb.New(time.Now().Add(day * 24 * time.Hour)),
+			ScheduleTime: timestamppb.New(time.Now().Add(after)),
 			MessageType:  &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{Url: worker.URL}},
 		}}); err != nil {
 			t.Fatal(err)

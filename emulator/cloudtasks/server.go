@@ -50,8 +50,8 @@ type version struct {
 	buffer   func(queue, id, contentType string, body []byte) (proto.Message, error) // BufferTask, of HTTP alone
 }
 
-func versions(s *service.Service) []version {
-	stable, beta3, beta2 := &v2.Server{Service: s}, &v2beta3.Server{Service: s}, &v2beta2.Server{Service: s}
+func versions(s *service.Service, upload func(app string, text []byte) error) []version {
+	stable, beta3, beta2 := &v2.Server{Service: s}, &v2beta3.Server{Service: s}, &v2beta2.Server{Service: s, Upload: upload}
 	return []version{
 		{"v2", func(r grpc.ServiceRegistrar) { v2pb.RegisterCloudTasksServer(r, stable) }, stable.BufferTask},
 		{"v2beta3", func(r grpc.ServiceRegistrar) { v2beta3pb.RegisterCloudTasksServer(r, beta3) }, beta3.BufferTask},
@@ -81,7 +81,7 @@ func New(o *Options) (*Server, error) {
 		transport = dispatch.NewTransport(inFlight)
 	}
 	tokens := identity.New(o.Dir)
-	f := &files{parent: "projects/" + o.Project + "/locations/" + o.Location, log: logger}
+	f := &files{parent: "projects/" + o.Project + "/locations/" + o.Location, location: o.Location, log: logger}
 	if err := f.watchDispatch(o.DispatchYAML); err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func New(o *Options) (*Server, error) {
 		Dir: o.Dir, Fsync: fsync, Clock: o.Clock,
 		MaxInFlight: inFlight, Unlimited: o.Unlimited,
 		TaskTombstone: o.TaskTombstone, QueueTombstone: o.QueueTombstone,
-		Logger: logger,
+		Throttle: o.Throttle, Logger: logger,
 	})
 	if err != nil {
 		f.close()
@@ -102,7 +102,7 @@ func New(o *Options) (*Server, error) {
 	if err := s.schedule(o, fsync, d, logger); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	s.versions = versions(s.service)
+	s.versions = versions(s.service, s.upload)
 	interceptors := []grpc.UnaryServerInterceptor{o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)}
 	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(server)
@@ -166,6 +166,7 @@ type Stats struct {
 type QueueStats struct {
 	Name               string // projects/P/locations/L/queues/Q
 	State              string // RUNNING or PAUSED
+	Pull               bool   // tasks wait for workers that lease them
 	Tasks              int    // waiting or running
 	Waiting            int    // tasks without a delivery under way
 	Running            int    // deliveries under way
@@ -193,7 +194,7 @@ func (s *Server) Stats() Stats {
 			state = v2pb.Queue_PAUSED
 		}
 		stats.Queues[i] = QueueStats{
-			Name: q.Name, State: state.String(), Tasks: q.Tasks, Waiting: q.Waiting, Running: q.Running,
+			Name: q.Name, State: state.String(), Pull: q.Pull, Tasks: q.Tasks, Waiting: q.Waiting, Running: q.Running,
 			ExecutedLastMinute: q.Executed, Attempts: q.Dispatched,
 		}
 		if q.Oldest != 0 {

@@ -53,12 +53,13 @@ func (e *Env) checkTasks(ctx context.Context) {
 // stuck, and neither is one in a paused queue.
 func (e *Env) stuckTasks(ctx context.Context) ([]string, error) {
 	var stuck []string
+	now := e.Suite.Clock().Now()
 	for _, q := range e.left() {
 		for task, err := range e.tasks(ctx, q.Name) {
 			if err != nil {
 				return nil, err
 			}
-			if task.GetDispatchCount() > 0 || !task.GetScheduleTime().AsTime().After(time.Now()) {
+			if task.GetDispatchCount() > 0 || !task.GetScheduleTime().AsTime().After(now) {
 				stuck = append(stuck, describe(task))
 			}
 		}

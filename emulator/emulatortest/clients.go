@@ -6,6 +6,7 @@ import (
 
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/datastore"
+	scheduler "cloud.google.com/go/scheduler/apiv1"
 	"github.com/bradfitz/gomemcache/memcache"
 	"google.golang.org/api/option"
 	"google.golang.org/grpc"
@@ -30,6 +31,18 @@ func (e *Env) NewTasksClient(opts ...grpc.DialOption) *cloudtasks.Client {
 	c, err := cloudtasks.NewClient(context.Background(), e.clientOptions(e.Suite.CloudTasksAddr(), opts)...)
 	if err != nil {
 		e.t.Fatalf("emulatortest: Cloud Tasks client: %v", err)
+	}
+	e.onClose(func() { _ = c.Close() })
+	return c
+}
+
+// NewSchedulerClient returns another Cloud Scheduler client, likewise: the jobs
+// are served on the port of Cloud Tasks.
+func (e *Env) NewSchedulerClient(opts ...grpc.DialOption) *scheduler.CloudSchedulerClient {
+	e.t.Helper()
+	c, err := scheduler.NewCloudSchedulerClient(context.Background(), e.clientOptions(e.Suite.CloudTasksAddr(), opts)...)
+	if err != nil {
+		e.t.Fatalf("emulatortest: Cloud Scheduler client: %v", err)
 	}
 	e.onClose(func() { _ = c.Close() })
 	return c

@@ -12,6 +12,11 @@
 //		}
 //	})
 //
+// What a test usually needs: Drain (everything is delivered), Advance and Freeze
+// (what is due tomorrow), RequireEnqueued (what would be delivered), SetChaos
+// (what goes wrong), and clients of all services. The tests named TestExample are
+// examples to copy.
+//
 // # Guarantees
 //
 //   - When the test ends, it fails if a task is stuck, or if an outbox entity is

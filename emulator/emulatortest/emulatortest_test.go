@@ -320,8 +320,20 @@ func TestChecksAtTheEnd(t *testing.T) {
 }
 
 func TestFailuresOutsideABubble(t *testing.T) {
-	if got := run(t, func(tb testing.TB) { emulatortest.Start(tb, nil).Advance(time.Hour) }); len(got) != 1 || !strings.Contains(got[0], "synctest") {
+	if got := run(t, func(tb testing.TB) { emulatortest.Start(tb, nil).Advance(-time.Hour) }); len(got) != 1 || !strings.Contains(got[0], "never goes back") {
 		t.Errorf("Advance: %q", got)
+	}
+	if got := run(t, func(tb testing.TB) {
+		emulatortest.Start(tb, nil).SetChaos(emulator.ChaosSettings{Evict: 2})
+	}); len(got) != 1 || !strings.Contains(got[0], "evict is 2") {
+		t.Errorf("SetChaos: %q", got)
+	}
+	if got := run(t, func(tb testing.TB) {
+		e := emulatortest.Start(tb, &emulatortest.Options{Patience: time.Millisecond, AllowStuckTasks: true})
+		enqueue(tb, e, e.CreateQueue("mail", nil), e.ServeHTTP("worker.example:80", http.HandlerFunc(slow)), time.Hour)
+		e.Advance(time.Hour)
+	}); len(got) != 1 || !strings.Contains(got[0], "after Advance(1h0m0s)") || !strings.Contains(got[0], "queues/mail has 1 tasks") {
+		t.Errorf("Advance to a handler that hangs: %q", got)
 	}
 	if got := run(t, func(tb testing.TB) {
 		emulatortest.Start(tb, &emulatortest.Options{Suite: &emulator.Options{DatastoreAddr: "0.0.0.0:1"}})

@@ -14,6 +14,7 @@ import (
 	cloudtasks "cloud.google.com/go/cloudtasks/apiv2"
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
 	"cloud.google.com/go/datastore"
+	scheduler "cloud.google.com/go/scheduler/apiv1"
 	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/latchwork/latchwork/emulator"
@@ -38,8 +39,8 @@ type Options struct {
 	AllowStuckTasks bool // don't look for stuck tasks at the end
 	AllowOutbox     bool // don't look for outbox entities at the end
 
-	// Patience is how long the checks at the end wait for tasks that are due or
-	// running: 2 s. In a bubble it costs nothing.
+	// Patience is how long the checks at the end, and Advance outside of a bubble,
+	// wait for tasks that are due or running: 2 s. In a bubble it costs nothing.
 	Patience time.Duration
 }
 
@@ -48,6 +49,7 @@ type Env struct {
 	Net       *pipenet.Network
 	Suite     *emulator.Suite
 	Tasks     *cloudtasks.Client
+	Scheduler *scheduler.CloudSchedulerClient
 	Datastore *datastore.Client
 	Memcache  *memcache.Client
 	HTTP      *http.Client // over the network, for what the emulators and workers serve
@@ -89,6 +91,7 @@ func Start(t testing.TB, o *Options) *Env {
 	e.onClose(transport.CloseIdleConnections)
 	e.HTTP = &http.Client{Transport: transport}
 	e.Tasks = e.NewTasksClient()
+	e.Scheduler = e.NewSchedulerClient()
 	e.Datastore = e.NewDatastoreClient()
 	e.Memcache = e.NewMemcacheClient(nil)
 	return e
