@@ -118,15 +118,15 @@ func (s *server) all(project string) []string {
 				p.ProjectId = ""
 			}
 		}
-		text := e.Key.PartitionId.NamespaceId + ":"
+		var text strings.Builder
+		fmt.Fprintf(&text, "%s:", e.Key.PartitionId.NamespaceId)
 		for _, el := range e.Key.Path {
-			text += fmt.Sprintf("/%s.%d%s", el.Kind, el.GetId(), el.GetName())
+			fmt.Fprintf(&text, "/%s.%d%s", el.Kind, el.GetId(), el.GetName())
 		}
-		names := slices.Sorted(maps.Keys(e.Properties))
-		for _, name := range names {
-			text += " " + name + "=" + strings.Join(strings.Fields(prototext.Format(e.Properties[name])), "")
+		for _, name := range slices.Sorted(maps.Keys(e.Properties)) {
+			fmt.Fprintf(&text, " %s=%s", name, strings.Join(strings.Fields(prototext.Format(e.Properties[name])), ""))
 		}
-		all = append(all, text)
+		all = append(all, text.String())
 		return true
 	})
 	return all
