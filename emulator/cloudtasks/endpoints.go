@@ -12,6 +12,7 @@ import (
 	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/service"
 	"github.com/latchwork/latchwork/emulator/internal/wire/transcode"
@@ -29,6 +30,7 @@ func (s *Server) endpoints(api *transcode.Handler, tokens, admin http.Handler) h
 		_, _ = io.WriteString(w, "Ok\n")
 	})
 	mux.Handle("/", tokens)
+	mux.Handle("POST /api/queue/update", api.Raw("/google.cloud.tasks.v2beta2.CloudTasks/UploadQueueYaml", s.uploadQueueYAML))
 	if admin != nil {
 		mux.Handle("/_latchwork/", admin)
 	}
@@ -82,6 +84,19 @@ func (s *Server) bufferTask(_ context.Context, r *http.Request, body []byte) (pr
 		}
 	}
 	return nil, service.Invalid("There is no version %q of the API that tasks can be buffered with.", version)
+}
+
+// uploadQueueYAML is how old versions of gcloud deploy a queue.yaml, which is the
+// body.
+func (s *Server) uploadQueueYAML(_ context.Context, r *http.Request, body []byte) (proto.Message, error) {
+	app := r.URL.Query().Get("app_id")
+	if app == "" {
+		return nil, service.Invalid("The parameter app_id is required.")
+	}
+	if err := s.upload(app, body); err != nil {
+		return nil, service.Invalid("queue.yaml: %v", err)
+	}
+	return new(emptypb.Empty), nil
 }
 
 // bufferBody returns what is to be the task's body: the HttpBody in a

@@ -1,6 +1,7 @@
 package cloudtasks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -20,12 +21,17 @@ import (
 	"github.com/latchwork/latchwork/emulator/internal/watch"
 )
 
+// defaultLocation is where the queues of an upload go that nobody says a location
+// for.
+const defaultLocation = "us-central1"
+
 // files are App Engine's files of a server, watched.
 type files struct {
-	parent string // the location of what they name
-	log    *slog.Logger
-	rules  atomic.Pointer[dispatchyaml.Rules]
-	open   []*watch.File
+	parent   string // the location of what they name
+	location string // the id of that
+	log      *slog.Logger
+	rules    atomic.Pointer[dispatchyaml.Rules]
+	open     []*watch.File
 }
 
 // checkFiles finds what is missing for the files that are to be read.
@@ -82,16 +88,35 @@ func (f *files) watchQueues(path string, s *service.Service) error {
 		if err != nil {
 			return err
 		}
-		changes, err := file.Apply(s, f.parent)
-		for _, c := range changes {
-			level := slog.LevelInfo
-			if strings.HasPrefix(c.What, "paused") {
-				level = slog.LevelWarn // its tasks wait
-			}
-			f.log.Log(context.Background(), level, "queue.yaml: a queue has changed", "queue", c.Queue, "change", c.What)
-		}
-		return err
+		return f.apply(file, s, f.parent)
 	})
+}
+
+// apply makes the queues of a location what a file says, and logs what changes.
+func (f *files) apply(file *queueyaml.File, s *service.Service, parent string) error {
+	changes, err := file.Apply(s, parent)
+	for _, c := range changes {
+		level := slog.LevelInfo
+		if strings.HasPrefix(c.What, "paused") {
+			level = slog.LevelWarn // its tasks wait
+		}
+		f.log.Log(context.Background(), level, "queue.yaml: a queue has changed", "queue", c.Queue, "change", c.What)
+	}
+	return err
+}
+
+// upload makes the queues of an app what an uploaded queue.yaml says. They are
+// in the location of the files, or in the first one that App Engine had.
+func (s *Server) upload(app string, text []byte) error {
+	file, err := queueyaml.Parse(text)
+	if err != nil {
+		return err
+	}
+	_, project, partitioned := strings.Cut(app, "~") // as in s~project
+	if !partitioned {
+		project = app
+	}
+	return s.files.apply(file, s.service, "projects/"+project+"/locations/"+cmp.Or(s.files.location, defaultLocation))
 }
 
 // watchCron reads cron.yaml: its jobs are those of the file. Without a path there

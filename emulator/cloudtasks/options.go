@@ -31,6 +31,7 @@ type Options struct {
 
 	Unlimited   bool // ignore the rates of queues; their concurrency still counts
 	MaxInFlight int  // deliveries at a time over all queues; 1000
+	Throttle    bool // slow queues down whose targets answer 429 or 503, or fail often
 
 	Clock *clock.Clock // of schedules and lives; nil is the machine's
 	Chaos *chaos.Chaos // the faults of deliveries and of the API; nil is none

@@ -10,6 +10,10 @@ import (
 	"time"
 
 	"cloud.google.com/go/cloudtasks/apiv2/cloudtaskspb"
+	v2beta2pb "cloud.google.com/go/cloudtasks/apiv2beta2/cloudtaskspb"
+	v2beta3pb "cloud.google.com/go/cloudtasks/apiv2beta3/cloudtaskspb"
+	"google.golang.org/genproto/googleapis/api/httpbody"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -215,6 +219,42 @@ func TestTokensOverREST(t *testing.T) {
 		time.Sleep(2*time.Hour + time.Second)
 		if status, answer := e.call("GET", path+"&pageToken="+token, ""); status != 400 || !strings.Contains(answer, "The page token has expired: it is good for 2h0m0s.") {
 			t.Errorf("%d %s", status, answer)
+		}
+	})
+}
+
+// An uploaded queue.yaml is a deploy of it, by the path of old gclouds and by
+// v2beta2 over gRPC.
+func TestUploadQueueYAML(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, nil, &recorder{})
+		c := e.clients(false)
+		if status, answer := e.call("POST", "/api/queue/update?app_id=s~p", "queue:\n- name: q1\n  rate: 5/s\n- name: pull\n  mode: pull\n"); status != 200 || answer != "{}" {
+			t.Fatalf("%d %s", status, answer)
+		}
+		q, err := c.beta3.GetQueue(t.Context(), &v2beta3pb.GetQueueRequest{Name: queue1})
+		if err != nil || q.GetRateLimits().GetMaxDispatchesPerSecond() != 5 || q.GetRateLimits().GetMaxBurstSize() != 5 || q.GetTombstoneTtl().AsDuration() != 9*24*time.Hour {
+			t.Errorf("%v %v", q, err)
+		}
+		for path, body := range map[string]string{"/api/queue/update": "", "/api/queue/update?app_id=p": "queue:\n- name: q1\n  rate: fast\n"} {
+			if status, answer := e.call("POST", path, body); status != 400 || !strings.Contains(answer, `"INVALID_ARGUMENT"`) {
+				t.Errorf("%s: %d %s", path, status, answer)
+			}
+		}
+		upload := func(app, text string) error {
+			return c.beta2.UploadQueueYaml(t.Context(), &v2beta2pb.UploadQueueYamlRequest{AppId: app, HttpBody: &httpbody.HttpBody{Data: []byte(text)}})
+		}
+		if err := upload("p", "queue:\n- name: q1\n  rate: 0\n"); err != nil {
+			t.Error(err)
+		}
+		q, err = c.beta3.GetQueue(t.Context(), &v2beta3pb.GetQueueRequest{Name: queue1})
+		if err != nil || q.GetState() != v2beta3pb.Queue_PAUSED {
+			t.Errorf("%v %v", q, err)
+		}
+		for _, err := range []error{upload("", ""), upload("p", "queue: 1"), upload("a/b", "queue:\n- name: q1\n  rate: 5/s\n")} {
+			if code(err) != codes.InvalidArgument {
+				t.Error(err)
+			}
 		}
 	})
 }

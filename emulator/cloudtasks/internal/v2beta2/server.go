@@ -15,6 +15,9 @@ import (
 type Server struct {
 	cloudtaskspb.UnimplementedCloudTasksServer
 	Service *service.Service
+
+	// Upload makes the queues of an App Engine app what a queue.yaml says.
+	Upload func(app string, text []byte) error
 }
 
 func answerQueue(q *service.Queue, err error) (*cloudtaskspb.Queue, error) {
@@ -102,6 +105,18 @@ func (s *Server) PauseQueue(_ context.Context, r *cloudtaskspb.PauseQueueRequest
 // ResumeQueue implements google.cloud.tasks.v2beta2.
 func (s *Server) ResumeQueue(_ context.Context, r *cloudtaskspb.ResumeQueueRequest) (*cloudtaskspb.Queue, error) {
 	return answerQueue(s.Service.ResumeQueue(r.GetName()))
+}
+
+// UploadQueueYaml implements google.cloud.tasks.v2beta2. What can't be done is
+// INVALID_ARGUMENT; what was done before stays.
+func (s *Server) UploadQueueYaml(_ context.Context, r *cloudtaskspb.UploadQueueYamlRequest) (*emptypb.Empty, error) {
+	if r.GetAppId() == "" {
+		return nil, service.Invalid("UploadQueueYamlRequest.appId is required.")
+	}
+	if err := s.Upload(r.GetAppId(), r.GetHttpBody().GetData()); err != nil {
+		return nil, service.Invalid("queue.yaml: %v", err)
+	}
+	return new(emptypb.Empty), nil
 }
 
 // GetIamPolicy implements google.cloud.tasks.v2beta2.
