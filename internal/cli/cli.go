@@ -27,6 +27,7 @@ type commands struct {
 	Emulator emulatorCommand `cmd:"" help:"Run the stand-ins for Cloud Tasks, Datastore and memcached alone, for clients in any language."`
 	Enqueue  enqueueCommand  `cmd:"" help:"Enqueue one task of a class, with a JSON payload."`
 	Dead     deadCommand     `cmd:"" help:"Look at the dead letters: tasks that failed for good. List, show, redrive or drop them."`
+	Cron     cronCommand     `cmd:"" help:"Look at the jobs of Cloud Scheduler and of cron.yaml: list them, or run one now."`
 	Demo     demoCommand     `cmd:"" help:"Send one message to 1,000 recipients over stand-ins of its own, and print books that anyone can check. Exit status 1 when they don't balance."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"strconv"
@@ -50,7 +51,15 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 	defer listener.Close()
 	var suite *emulator.Suite
 	if embedded {
-		c.adoptIndexes()
+		c.adoptFiles()
+		c.pubSub = env.Getenv("PUBSUB_EMULATOR_HOST")
+		if c.AppEngine["default"] == "" { // cron.yaml's jobs go to the app, which is this worker
+			c.AppEngine = maps.Clone(c.AppEngine)
+			if c.AppEngine == nil {
+				c.AppEngine = map[string]string{}
+			}
+			c.AppEngine["default"] = listener.Addr().String()
+		}
 		if suite, err = c.standIns.start(ctx, log, nil); err != nil {
 			return err
 		}

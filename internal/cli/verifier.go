@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/handlers/auth"
@@ -29,11 +31,29 @@ func (s *services) verifier(mode string, getenv func(string) string, hs []tasks.
 		return auth.NewCloudRunIAM(&auth.CloudRunIAMOptions{Audiences: audiences, Emails: emails, Getenv: getenv})
 	default:
 		o := &auth.OIDCOptions{Audiences: audiences, Emails: emails, Getenv: getenv}
-		if s.CloudTasksHost != "" {
-			o.JWKSURL = "http://" + s.CloudTasksHost + "/oauth2/v3/certs"
+		if s.CloudTasksHost == "" {
+			return withCron(o, getenv, hs)
 		}
-		return withCron(o, getenv, hs)
+		o.JWKSURL = "http://" + s.CloudTasksHost + "/oauth2/v3/certs"
+		tokens, err := auth.NewOIDC(o)
+		if err != nil {
+			return nil, err
+		}
+		return auth.Any(tokens, emulatedCron{}), nil
 	}
+}
+
+// emulatedCron lets the emulator's cron start the sweeper, which it does as App
+// Engine does: by a header, and without a token. Whoever else on this machine
+// sends it can start a sweep, and nothing else.
+type emulatedCron struct{}
+
+// Verify implements handlers.Verifier.
+func (emulatedCron) Verify(r *http.Request) (handlers.Caller, error) {
+	if r.URL.Path != handlers.SweepPath || r.Header.Get("X-Appengine-Cron") != "true" {
+		return handlers.Caller{}, errors.New("not a request of the emulator's cron")
+	}
+	return handlers.Caller{Mode: "emulated-cron"}, nil
 }
 
 // withCron is the full check of tokens, and, on App Engine, also the header of its

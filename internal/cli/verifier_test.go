@@ -13,11 +13,13 @@ import (
 func TestVerifier(t *testing.T) {
 	tests := []struct {
 		name, target, mode string
+		host               string // of a Cloud Tasks emulator
 		env                map[string]string
 		err                string // of the construction
 		cron, queue        bool   // App Engine's cron and queue headers are accepted
 	}{
 		{name: "tokens on Cloud Run", target: "http", mode: authOIDC, env: map[string]string{"K_SERVICE": "w"}},
+		{name: "tokens of an emulator", target: "http", mode: authOIDC, host: "127.0.0.1:1", cron: true},
 		{name: "tokens on App Engine", target: "http", mode: authOIDC, env: map[string]string{"GAE_ENV": "standard"}, cron: true, queue: true},
 		{name: "headers on App Engine", target: "appengine", mode: authAppEngine, env: map[string]string{"GAE_ENV": "standard"}, cron: true, queue: true},
 		{name: "headers elsewhere", target: "appengine", mode: authAppEngine, err: "GAE_ENV=standard"},
@@ -28,7 +30,7 @@ func TestVerifier(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := services{Target: tt.target, WorkerURL: "https://w.example.com", ServiceAccount: "w@p.iam.gserviceaccount.com"}
+			s := services{Target: tt.target, CloudTasksHost: tt.host, WorkerURL: "https://w.example.com", ServiceAccount: "w@p.iam.gserviceaccount.com"}
 			v, err := s.verifier(tt.mode, func(name string) string { return tt.env[name] }, nil)
 			if tt.err != "" {
 				if err == nil || !strings.Contains(err.Error(), tt.err) {
@@ -46,6 +48,11 @@ func TestVerifier(t *testing.T) {
 				if _, err := v.Verify(r); (err == nil) != want {
 					t.Errorf("%s: %v, want it to be accepted: %t", header, err, want)
 				}
+			}
+			r := httptest.NewRequest("POST", handlers.TasksPath+"class", nil)
+			r.Header.Set("X-Appengine-Cron", "true")
+			if _, err := v.Verify(r); err == nil && tt.host != "" {
+				t.Error("the emulator's cron can push a task")
 			}
 		})
 	}
