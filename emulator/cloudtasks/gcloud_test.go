@@ -52,7 +52,7 @@ func replayGcloud(t *testing.T, name string) {
 	env := append(os.Environ(),
 		"CLOUDSDK_CONFIG="+t.TempDir(), "CLOUDSDK_CORE_PROJECT=p", "CLOUDSDK_AUTH_DISABLE_CREDENTIALS=true",
 		"CLOUDSDK_CORE_DISABLE_PROMPTS=1", "CLOUDSDK_CORE_DISABLE_USAGE_REPORTING=true", "CLOUDSDK_COMPONENT_MANAGER_DISABLE_UPDATE_CHECK=true",
-		"CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDTASKS=http://"+addr+"/", "LC_ALL=C.UTF-8")
+		"CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDTASKS=http://"+addr+"/", "CLOUDSDK_API_ENDPOINT_OVERRIDES_CLOUDSCHEDULER=http://"+addr+"/", "LC_ALL=C.UTF-8")
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute)
 	defer cancel()
 
