@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 )
 
 // load puts the entities, all different, into tables that are empty: it sorts
@@ -17,40 +19,38 @@ func (t *tables) load(entities []*Entity) {
 	paths := make([]sortRow, len(entities))
 	for i, e := range entities {
 		n += e.rows.Len()
-		paths[i] = sortRow{entity: e, rank: uint32(i), row: ofPath}
+		paths[i] = sortRow{text: e.Path(), entity: e, rank: i}
 	}
 	sortRows(paths)
 	rows := make([]sortRow, 0, n)
-	for rank, p := range paths {
-		e := p.entity
-		for i := range e.rows.Len() {
-			rows = append(rows, sortRow{entity: e, rank: uint32(rank), row: uint32(i)})
+	add := func(from, to int) {
+		start := len(rows)
+		for rank, p := range paths {
+			for i := from; i < min(to, p.entity.rows.Len()); i++ {
+				rows = append(rows, sortRow{text: p.entity.rows.Head(i), entity: p.entity, rank: rank})
+			}
 		}
+		sortRows(rows[start:])
+	}
+	add(0, 1) // often in order already, as are
+	add(1, encoding.FirstProperty)
+	add(encoding.FirstProperty, encoding.MaxIndexEntries+encoding.FirstProperty)
+	for _, e := range entities {
 		t.repeats.add(e, 1)
 		for _, c := range t.composites.of(e.rows) {
 			c.put(nil, e)
 		}
 	}
-	sortRows(rows)
-	t.tree = newTreeOf(len(rows), func(i int) Row { return rows[i].entity.row(int(rows[i].row)) })
+	t.tree = newTreeOf(len(rows), func(i int) Row { return Row{Head: rows[i].text, Entity: rows[i].entity} })
 }
 
 // sortRow is the head of a row, or a path, and eight bytes of it, which are
-// compared first. What is the same stays in the order of ranks.
+// compared first. What is the same is put in the order of ranks.
 type sortRow struct {
 	eight  uint64
+	text   string
 	entity *Entity
-	rank   uint32
-	row    uint32
-}
-
-const ofPath = ^uint32(0)
-
-func (r *sortRow) text() string {
-	if r.row == ofPath {
-		return r.entity.Path()
-	}
-	return r.entity.rows.Head(int(r.row))
+	rank   int
 }
 
 // sortRows sorts by eight bytes of the texts at a time: they have long beginnings
@@ -72,23 +72,28 @@ func sortFrom(rows []sortRow, at int, wg *sync.WaitGroup) {
 		return
 	}
 	for same := true; same; at += sortWidth {
-		ends := false
+		ends, length := false, len(rows[0].text)
 		for i := range rows {
-			text := rows[i].text()
+			text := rows[i].text
 			rows[i].eight = eight(text, at)
 			same = same && rows[i].eight == rows[0].eight
 			ends = ends || len(text) < at+sortWidth
+			if len(text) != length {
+				length = -1
+			}
 		}
 		if same && ends {
-			slices.SortFunc(rows, func(a, b sortRow) int {
-				return cmp.Or(strings.Compare(a.text(), b.text()), cmp.Compare(a.rank, b.rank))
-			})
+			order := func(a, b sortRow) int { return cmp.Compare(a.rank, b.rank) }
+			if length < 0 {
+				order = func(a, b sortRow) int {
+					return cmp.Or(strings.Compare(a.text, b.text), cmp.Compare(a.rank, b.rank))
+				}
+			}
+			slices.SortFunc(rows, order)
 			return
 		}
 	}
-	slices.SortFunc(rows, func(a, b sortRow) int {
-		return cmp.Or(cmp.Compare(a.eight, b.eight), cmp.Compare(a.rank, b.rank))
-	})
+	slices.SortFunc(rows, func(a, b sortRow) int { return cmp.Compare(a.eight, b.eight) })
 	for len(rows) > 0 {
 		n := 1
 		for n < len(rows) && rows[n].eight == rows[0].eight {
