@@ -238,12 +238,16 @@ func TestChaosByHTTP(t *testing.T) {
 	if got := lookup(); got != codes.Unavailable {
 		t.Errorf("in an outage: %v", got)
 	}
+	set("PUT", `{"cloudTasksOutage": 1}`)
+	if code, answer := get(t, "http://"+s.CloudTasksAddr()+"/v2/projects/p/locations/l/queues", ""); code != 503 || !strings.Contains(answer, "UNAVAILABLE") {
+		t.Errorf("REST in an outage: %d %s", code, answer)
+	}
 	set("PUT", `{}`)
 	if got := lookup(); got != codes.OK {
 		t.Errorf("after the outage: %v", got)
 	}
 	set("GET", "")
-	if state.Settings != (emulator.ChaosSettings{Seed: 7}) || state.Injected["datastoreOutage"] != 1 || len(state.Injected) != 9 {
+	if state.Settings != (emulator.ChaosSettings{Seed: 7}) || state.Injected["datastoreOutage"] != 1 || state.Injected["cloudTasksOutage"] != 1 || len(state.Injected) != 9 {
 		t.Errorf("state %+v", state)
 	}
 }
@@ -282,4 +286,81 @@ func TestExamplesOfTheDocument(t *testing.T) {
 	if ran < 5 {
 		t.Errorf("%d examples found: the pattern is broken", ran)
 	}
+}
+
+// The next suite on the same folder goes by the machine's clock again, and what a
+// clock ahead has left is neither lost nor overtaken.
+func TestOffsetIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	commit := func(s *emulator.Suite) int64 {
+		t.Helper()
+		reply, err := pb.NewDatastoreClient(dial(t, s.DatastoreAddr())).Commit(t.Context(), &pb.CommitRequest{
+			ProjectId: "p", Mode: pb.CommitRequest_NON_TRANSACTIONAL,
+			Mutations: []*pb.Mutation{{Operation: &pb.Mutation_Upsert{Upsert: &pb.Entity{Key: key("x"), Properties: map[string]*pb.Value{
+				"at": {ValueType: &pb.Value_IntegerValue{IntegerValue: time.Now().UnixNano()}},
+			}}}}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reply.GetMutationResults()[0].GetVersion()
+	}
+	const queue = "projects/p/locations/us-central1/queues/q"
+	ahead, err := emulator.Start(t.Context(), &emulator.Options{Dir: dir, Advance: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := commit(ahead)
+	api := cloudtaskspb.NewCloudTasksClient(dial(t, ahead.CloudTasksAddr()))
+	if _, err := api.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: "projects/p/locations/us-central1", Queue: &cloudtaskspb.Queue{Name: queue}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := api.CreateTask(t.Context(), &cloudtaskspb.CreateTaskRequest{Parent: queue, Task: &cloudtaskspb.Task{
+		ScheduleTime: timestamppb.New(ahead.Clock().Now().Add(time.Hour)),
+		MessageType:  &cloudtaskspb.Task_HttpRequest{HttpRequest: &cloudtaskspb.HttpRequest{Url: "http://127.0.0.1:1/"}},
+	}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ahead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, &emulator.Options{Dir: dir})
+	if offset := s.Clock().State().Offset; offset != 0 {
+		t.Errorf("the clock starts %v ahead", offset)
+	}
+	for range 3 {
+		next := commit(s)
+		if next <= version {
+			t.Errorf("version %d after %d", next, version)
+		}
+		version = next
+	}
+	q := s.Stats().CloudTasks.Queues[0]
+	if left := time.Until(q.OldestETA); q.Waiting != 1 || left < 24*time.Hour || left > 26*time.Hour {
+		t.Errorf("%d tasks wait, the first for %v; want one, for 25h", q.Waiting, left)
+	}
+}
+
+// Whatever comes, the answer is 200 or 400, and the clock never goes back.
+func FuzzMoveClock(f *testing.F) {
+	for _, seed := range []string{
+		`{"frozen": true}`, `{"frozen": false}`, `{"advance": "1h30m"}`, `{"advance": "-1ns"}`, `{"advanceTo": "2030-01-01T00:00:00Z"}`,
+		`{"advance": "1h", "frozen": null}`, `{"advance": 1e9}`, `[{}]`, `{"advance": "1h"}}`, "",
+	} {
+		f.Add(seed)
+	}
+	s, err := emulator.Start(f.Context(), nil)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer s.Close()
+	f.Fuzz(func(t *testing.T, body string) {
+		before := s.Clock().Now()
+		if code, answer := ask(t, s, "POST", "clock", body); code != 200 && code != 400 {
+			t.Errorf("%q: %d %s", body, code, answer)
+		}
+		if after := s.Clock().Now(); after.Before(before) {
+			t.Errorf("%q: the clock went back from %v to %v", body, before, after)
+		}
+	})
 }

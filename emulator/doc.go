@@ -10,6 +10,8 @@
 //     stand-ins ask nobody who they are.
 //   - With a data folder, what was acknowledged is there after kill -9 (see
 //     package journal for power loss). memcached keeps nothing, as the real one.
+//   - All servers go by one clock, which can be frozen and advanced, and meet the
+//     faults that Chaos injects: see docs/time-and-chaos.md.
 //   - When Close has returned, nothing of the suite runs.
 //
 // # Failure modes

@@ -275,3 +275,22 @@ func TestAdvancedClock(t *testing.T) {
 		}
 	})
 }
+
+// Whoever checks a token goes by a clock of its own, which nobody advances.
+func TestTokensKeepTheMachinesClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := clock.New()
+		if err := c.Advance(48 * time.Hour); err != nil {
+			t.Fatal(err)
+		}
+		got := new(recorder)
+		e := start(t, &cloudtasks.Options{Clock: c}, got)
+		e.queue(nil)
+		e.create(withToken("https://audience.example"))
+		synctest.Wait()
+		claims := e.verify(strings.TrimPrefix(got.headers()[0].Get("Authorization"), "Bearer "))
+		if iat, now := claims["iat"], float64(time.Now().Unix()); iat != now {
+			t.Errorf("issued at %v, want the machine's %v", iat, now)
+		}
+	})
+}

@@ -40,7 +40,7 @@ func (k *Keeper) View(db *storage.DB) (storage.View, error) {
 	if err != nil {
 		return storage.View{}, err
 	}
-	set, err := storage.Synthetic(c.build(db.ID.Project, db.ID.Database, now), state.Version)
+	set, err := storage.Synthetic(c.build(db.ID.Project, db.ID.Database, time.UnixMicro(state.Time)), state.Version)
 	if err != nil {
 		return storage.View{}, err
 	}
