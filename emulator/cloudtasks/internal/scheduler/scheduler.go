@@ -114,10 +114,10 @@ func (j *job) revived(now time.Time) time.Time {
 	cut := j.inFlight
 	j.inFlight = false
 	switch {
-	case j.spec.GetState() != schedulerpb.Job_ENABLED:
-		return time.Time{}
 	case cut:
 		return now
+	case j.spec.GetState() != schedulerpb.Job_ENABLED:
+		return time.Time{}
 	case !j.run.pending() && due.Before(now): // passed while nothing ran
 		return j.schedule.Next(now, j.zone)
 	}

@@ -15,6 +15,7 @@ import (
 	"cloud.google.com/go/scheduler/apiv1/schedulerpb"
 	spb "google.golang.org/genproto/googleapis/rpc/status"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 )
@@ -91,17 +92,22 @@ func (s *Scheduler) send(ctx context.Context, request *http.Request, deadline ti
 	return r
 }
 
-// report writes a line: at DEBUG for success, at WARN for a failure.
+// report writes a line: at DEBUG for success, and for a failure that is what the
+// last attempt had as well; at WARN for any other.
 func (s *Scheduler) report(ctx context.Context, j *schedulerpb.Job, r result, took time.Duration) {
-	if ctx.Err() != nil && s.ctx.Err() != nil {
+	if s.ctx.Err() != nil {
 		return // cut short by Close
 	}
-	if r.ok() {
-		s.o.Log.LogAttrs(ctx, slog.LevelDebug, "a job succeeded", slog.String("job", j.GetName()), slog.Duration("took", took))
-		return
+	attrs := []slog.Attr{slog.String("job", j.GetName()), slog.Duration("took", took)}
+	level, text := slog.LevelDebug, "a job succeeded"
+	if !r.ok() {
+		text = "an attempt of a job failed"
+		attrs = append(attrs, slog.String("reason", r.status.GetMessage()))
+		if !proto.Equal(j.GetStatus(), r.status) {
+			level, text = slog.LevelWarn, "an attempt of a job failed; the same failure is logged at DEBUG from now on"
+		}
 	}
-	s.o.Log.LogAttrs(ctx, slog.LevelWarn, "an attempt of a job failed", slog.String("job", j.GetName()),
-		slog.String("reason", r.status.GetMessage()), slog.Duration("took", took))
+	s.o.Log.LogAttrs(context.WithoutCancel(ctx), level, text, attrs...)
 }
 
 // request builds the request of an attempt, but for the headers that all kinds
