@@ -14,7 +14,6 @@ import (
 	v2beta3pb "cloud.google.com/go/cloudtasks/apiv2beta3/cloudtaskspb"
 	"google.golang.org/genproto/googleapis/api/httpbody"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 )
 
 // call makes a request over HTTP/1.1 and returns the answer without white space
@@ -52,7 +51,7 @@ func (e *env) pausedTarget() {
 	e.t.Helper()
 	e.queue(&cloudtaskspb.Queue{HttpTarget: &cloudtaskspb.HttpTarget{
 		UriOverride: &cloudtaskspb.UriOverride{
-			Scheme: cloudtaskspb.UriOverride_HTTP.Enum(), Host: proto.String("worker"), Port: proto.Int64(80),
+			Scheme: cloudtaskspb.UriOverride_HTTP.Enum(), Host: new("worker"), Port: new(int64(80)),
 			PathOverride:  &cloudtaskspb.PathOverride{Path: "/buffered"},
 			QueryOverride: &cloudtaskspb.QueryOverride{QueryParams: "a=b"},
 		},

@@ -34,9 +34,9 @@ func Parse(text string, of protoreflect.MessageDescriptor) (*Filter, error) {
 	p := &parser{text: text, of: of}
 	switch {
 	case len(text) > MaxLength:
-		return nil, p.fail(MaxLength, "a filter has at most %d bytes, not %d", MaxLength, len(text))
+		p.fail(MaxLength, "a filter has at most %d bytes, not %d", MaxLength, len(text))
 	case !utf8.ValidString(text):
-		return nil, p.fail(0, "a filter must be UTF-8")
+		p.fail(0, "a filter must be UTF-8")
 	}
 	if p.next(); p.kind == end && p.err == nil {
 		return nil, nil
@@ -74,12 +74,11 @@ type parser struct {
 	token string
 }
 
-func (p *parser) fail(at int, rule string, args ...any) *Error {
+func (p *parser) fail(at int, rule string, args ...any) {
 	if p.err == nil {
 		p.err = &Error{Position: at, Rule: fmt.Sprintf(rule, args...)}
 	}
 	p.kind, p.token, p.at = end, "", len(p.text)
-	return p.err
 }
 
 func (p *parser) expected(what string) {

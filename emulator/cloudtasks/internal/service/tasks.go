@@ -94,14 +94,13 @@ func (s *Service) newTask(parent string, t *Task, view View) (engine.NewTask, er
 // checkKind refuses a task that isn't of its queue's type. A queue that is
 // missing is left to the engine.
 func (s *Service) checkKind(queue string, t *Task) error {
-	d, err := s.engine.GetQueue(queue)
-	switch {
-	case err != nil:
-		return nil
-	case d.Settings.Pull && t.Pull == nil:
-		return Invalid("The tasks of a pull queue must have a pull_message.")
-	case !d.Settings.Pull && t.Pull != nil:
-		return Invalid("A task with a pull_message can be created in a pull queue only.")
+	if d, err := s.engine.GetQueue(queue); err == nil {
+		switch {
+		case d.Settings.Pull && t.Pull == nil:
+			return Invalid("The tasks of a pull queue must have a pull_message.")
+		case !d.Settings.Pull && t.Pull != nil:
+			return Invalid("A task with a pull_message can be created in a pull queue only.")
+		}
 	}
 	return nil
 }

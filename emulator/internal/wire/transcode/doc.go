@@ -17,6 +17,9 @@
 //     of credentials and quotas, which say nothing here; X-HTTP-Method-Override
 //     with POST; X-Server-Timeout in seconds.
 //
+// Paths that no annotation can say, or whose bodies are of any form, are the
+// caller's to recognize and Handler.Raw's to answer.
+//
 // # Guarantees
 //
 //   - The same handler and the same interceptors as over gRPC, in process; the
