@@ -71,6 +71,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 	}
 	wall := e.o.Clock.Now()
 	now := Micros(wall.UnixMicro())
+	e.leap.notice(now)
 	if next, ok := e.expire(q, now); !ok {
 		e.setAlarm(q, next)
 		return false
@@ -257,6 +258,7 @@ func (e *Engine) ring() {
 		}
 		e.mu.Lock()
 		now := e.now()
+		e.leap.notice(now)
 		for len(e.alarms) > 0 && e.alarms[0].alarm <= now {
 			e.wake(e.alarms.remove(0))
 		}

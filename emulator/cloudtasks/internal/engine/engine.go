@@ -92,11 +92,13 @@ type Engine struct {
 	inFlight   int       // deliveries, forced ones included
 	duplicates int       // deliveries beyond the real ones, waiting ones included
 	seq        uint32    // of the task created last
+	replaying  *queue    // that the last record of the journal was of
 	record     []byte    // reused for encoding
 	text       []byte    // likewise
 	notes      notes
 	facts      facts
 
+	leap   leap
 	alarms heap[*queue] // queues that wait for a time
 	timer  *clock.Timer // for the first of alarms
 	check  checkpoints
@@ -121,7 +123,7 @@ func Open(o Options) (*Engine, error) {
 		if err != nil {
 			return nil, err
 		}
-		e.log = log
+		e.log, e.replaying = log, nil
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.timer = o.Clock.NewTimer(maxSleep)
@@ -129,6 +131,7 @@ func Open(o Options) (*Engine, error) {
 
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.leap.seen = e.now()
 	e.queues.Scan(func(_ string, q *queue) bool {
 		e.wake(q)
 		return true

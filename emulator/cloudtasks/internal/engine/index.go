@@ -53,6 +53,12 @@ func (x *byID) set(t *task) (old *task) {
 	return e.task
 }
 
+// load is set, and faster for a task that comes after all others.
+func (x *byID) load(t *task) (old *task) {
+	e, _ := x.tree.Load(entryOf(t))
+	return e.task
+}
+
 func (x *byID) delete(t *task) { x.tree.Delete(entryOf(t)) }
 
 // from calls f for the tasks from an id on until it returns false.

@@ -275,8 +275,8 @@ func (e *Engine) replayOne(record []byte) error {
 	if b := d.take(1); b != nil {
 		op = b[0]
 	}
-	name := d.text()
-	q, live := e.queues.Get(name)
+	name, q := e.named(d.view())
+	live := q != nil
 	switch op {
 	case opQueue, opQueueMore:
 		e.replayQueue(&d, name, q, op == opQueueMore)
@@ -341,6 +341,17 @@ func (e *Engine) replayOne(record []byte) error {
 	return nil
 }
 
+// named returns a queue, if there is one. Most records are of the queue that the
+// one before was of.
+func (e *Engine) named(name []byte) (string, *queue) {
+	if q := e.replaying; q != nil && q.index != gone && q.Name == string(name) {
+		return q.Name, q
+	}
+	q, _ := e.queues.Get(string(name))
+	e.replaying = q
+	return string(name), q
+}
+
 func (e *Engine) replayQueue(d *decoder, name string, q *queue, more bool) {
 	desc := Queue{
 		Name: name,
@@ -394,7 +405,7 @@ func (e *Engine) replayTask(d *decoder, q *queue, tagged bool) {
 	if own != (more{}) {
 		t.more = &own
 	}
-	if old := q.tasks.set(t); old != nil {
+	if old := q.tasks.load(t); old != nil { // a checkpoint has them in order
 		q.unwait(old)
 		q.aging.remove(int(old.age))
 	}
