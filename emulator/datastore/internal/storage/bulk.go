@@ -32,7 +32,8 @@ func (t *tables) load(entities []*Entity) {
 		}
 		sortRows(rows[start:])
 	}
-	add(0, 1) // often in order already, as are
+	// Entity rows and kind rows have few different heads: they are almost sorted.
+	add(0, 1)
 	add(1, encoding.FirstProperty)
 	add(encoding.FirstProperty, encoding.MaxIndexEntries+encoding.FirstProperty)
 	for _, e := range entities {

@@ -48,9 +48,6 @@ func (r Row) compare(o Row) int {
 	return compareParts(r.Head[n:], r.path(), o.path())
 }
 
-// before reports whether the row is smaller than a key.
-func (r Row) before(key string) bool { return r.compare(Row{Head: key}) < 0 }
-
 // compareParts compares a+b with c.
 func compareParts(a, b, c string) int {
 	n := min(len(a), len(c))
