@@ -1,9 +1,11 @@
 package datastore_test
 
 import (
+	"context"
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	ds "cloud.google.com/go/datastore"
@@ -72,6 +74,50 @@ func mustResults(t *testing.T, a api, q *pb.Query) []string {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// results runs a query to its end.
+func results(ctx context.Context, c pb.DatastoreClient, req *pb.RunQueryRequest) ([]string, error) {
+	req = proto.Clone(req).(*pb.RunQueryRequest)
+	var all []string
+	for {
+		resp, err := c.RunQuery(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		batch := resp.GetBatch()
+		for _, r := range batch.GetEntityResults() {
+			all = append(all, entityText(r.GetEntity()))
+		}
+		if batch.GetMoreResults() != pb.QueryResultBatch_NOT_FINISHED {
+			return all, nil
+		}
+		req.GetQuery().StartCursor = batch.GetEndCursor()
+		req.GetQuery().Offset -= batch.GetSkippedResults()
+		if l := req.GetQuery().GetLimit(); l != nil {
+			l.Value -= int32(len(batch.GetEntityResults()))
+		}
+	}
+}
+
+// entityText renders an entity with its properties in order.
+func entityText(e *pb.Entity) string {
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(e)
+	if err != nil {
+		return err.Error()
+	}
+	var path []string
+	for _, p := range e.GetKey().GetPath() {
+		path = append(path, fmt.Sprintf("%s:%v", p.GetKind(), p.GetIdType()))
+	}
+	var props []string
+	for name, v := range e.GetProperties() {
+		props = append(props, fmt.Sprintf("%s=%v", name, v))
+	}
+	if len(props) == 1 {
+		return fmt.Sprintf("%v %v", path, strings.ReplaceAll(props[0], "  ", " "))
+	}
+	return fmt.Sprintf("%v %x", path, b)
 }
 
 // TestPagesAddUp: however a query is cut into pages, forth and back, the pages

@@ -12,7 +12,9 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -72,7 +74,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags.StringVar(&o.concurrency, "concurrency", "pessimistic", "our transactions: pessimistic or optimistic")
 	flags.StringVar(&o.only, "only", "", "sorts of scripts, with commas between them: "+strings.Join(generate.Subjects(), ", "))
 	flags.StringVar(&o.against, "against", "FS,DS", "which of Google's emulators")
-	flags.StringVar(&o.replay, "replay", "", "run the script in this file instead of random ones")
+	flags.StringVar(&o.replay, "replay", "", "run the script in this file, or those in this folder, instead of random ones")
 	flags.StringVar(&o.out, "out", "", "file for the transcript of the first failure (a temporary one by default)")
 	flags.BoolVar(&o.table, "table", false, "print the document with the table of justified differences, and end")
 	flags.StringVar(&o.examples, "examples", "", "write a minimal example of each entry of the table that matches to this folder, unless it has one")
@@ -111,21 +113,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 	scripts := o.scripts
 	if o.replay != "" {
-		text, err := os.ReadFile(o.replay)
+		all, err := read(o.replay)
 		if err != nil {
 			return err
 		}
-		s, err := script.Parse(string(text))
-		if err != nil {
-			return fmt.Errorf("%s: %w", o.replay, err)
+		scripts = func(yield func(script.Script) bool) { slices.Values(all)(yield) }
+		if len(all) == 1 {
+			r.Show = stdout
 		}
-		scripts = func(yield func(script.Script) bool) { yield(s) }
-		r.Show = stdout
 	}
 	if o.examples != "" {
+		var taken sync.Map
 		r.Seek = func(entry string, _ *diff.Case) bool {
+			_, before := taken.LoadOrStore(entry, true)
 			_, err := os.Stat(example(o.examples, entry))
-			return err != nil
+			return err != nil && !before
 		}
 	}
 	began := time.Now()
@@ -137,10 +139,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	for _, f := range found {
 		if f.Entry == "" {
 			failures = append(failures, f)
-		} else if r.Seek(f.Entry, nil) {
-			if err := writeExample(ctx, r, f, o.examples); err != nil {
-				return err
-			}
+		} else if err := writeExample(ctx, r, f, o.examples); err != nil {
+			return err
 		}
 	}
 	for i, f := range failures {
@@ -203,6 +203,32 @@ func startOurs(ctx context.Context, concurrency string) (pb.DatastoreClient, fun
 		_ = conn.Close()
 		_ = s.Close()
 	}, nil
+}
+
+// read reads the script in a file, or those in a folder.
+func read(name string) ([]script.Script, error) {
+	files := []string{name}
+	if info, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if info.IsDir() {
+		if files, err = filepath.Glob(filepath.Join(name, "*.txt")); err != nil {
+			return nil, err
+		}
+	}
+	var all []script.Script
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		s, err := script.Parse(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+		s.Origin = file
+		all = append(all, s)
+	}
+	return all, nil
 }
 
 // example is the file with the example of an entry.

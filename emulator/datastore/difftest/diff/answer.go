@@ -279,7 +279,7 @@ type Difference struct{ Aspect, Ours, Theirs string }
 
 // dependent aspects say nothing where the one that they depend on differs.
 var dependent = map[string][]string{
-	"versions": {"results", "found", "conflicts"}, "times": {"results", "found", "conflicts"}, "cursors": {"results", "found"},
+	"versions": {"results", "found", "conflicts"}, "times": {"results", "found", "conflicts"}, "transforms": {"conflicts"}, "keys": {"conflicts"}, "cursors": {"results", "found"},
 	"batches": {"results"}, "more": {"results", "skipped"}, "end cursor": {"results", "skipped"}, "skipped cursor": {"skipped"},
 }
 

@@ -11,12 +11,12 @@ import (
 func both() []Entry {
 	return []Entry{
 		{
-			ID: "other-mistake", Of: "FS, DS", Aspect: "error", Match: otherMistake,
+			ID: "other-mistake", Of: "FS, DS", Aspect: "error", Either: true, Match: otherMistake,
 			Sentence: "names another one of several mistakes that a request has",
 			Source:   "no source gives an order of checks",
 		},
 		{
-			ID: "mismatch-order", Of: "FS, DS", Aspect: "error", Match: swapped,
+			ID: "mismatch-order", Of: "FS, DS", Aspect: "error", Either: true, Match: swapped,
 			Sentence: "names two databases that don't match in an order of its own",
 			Source:   "none: both texts name both",
 		},
@@ -40,13 +40,13 @@ func both() []Entry {
 		{
 			ID: "contradiction", Of: "FS, DS", Aspect: "type",
 			Match: func(c *Case) bool {
-				return c.Difference.Ours == "FULL" && !metadataKind(c.kind()) && len(c.Ours.Rows)+len(c.Theirs.Rows) == 0 && contradicts(c)
+				return c.Difference.Ours == "FULL" && !strings.HasPrefix(c.kind(), "__Stat_") && len(c.Ours.Rows)+len(c.Theirs.Rows) == 0 && contradicts(c)
 			},
 			Sentence: "looks even where the bounds on a property leave nothing, and says what results there would have been",
 			Source:   "recorded production traffic: FULL, even for keys only",
 		},
 		{
-			ID: "turned-cursor", Of: "FS, DS", Aspect: "results, skipped, more",
+			ID: "turned-cursor", Of: "FS, DS", Aspect: "results, skipped, more", Either: true,
 			Match: func(c *Case) bool {
 				return c.turned() && c.Difference.Theirs != "MORE_RESULTS_AFTER_LIMIT" && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
 			},
@@ -91,7 +91,7 @@ func both() []Entry {
 			Source:   "proto: names that match `__.*__` are reserved",
 		},
 		{
-			ID: "read-time-text", Of: "FS, DS", Aspect: "error",
+			ID: "read-time-text", Of: "FS, DS", Aspect: "error", Either: true,
 			Match: func(c *Case) bool {
 				for _, prefix := range []string{"FailedPrecondition: The requested 'read_time' is too old.", "InvalidArgument: invalid timestamp"} {
 					if strings.HasPrefix(c.Difference.Ours, prefix) && strings.HasPrefix(c.Difference.Theirs, prefix) {
@@ -110,13 +110,13 @@ func both() []Entry {
 			Source:   "FS itself, where none is given",
 		},
 		{
-			ID: "gql-expecting", Of: "FS, DS", Aspect: "error",
+			ID: "gql-expecting", Of: "FS, DS", Aspect: "error", Either: true,
 			Match:    func(c *Case) bool { return bothSyntax(c) && samePlace(c) },
 			Sentence: "lists the tokens that its parser generator would have taken in place of the wrong one, or repeats another part of a token that doesn't end",
 			Source:   "none: ours names the same token at the same place, and says what it waited for",
 		},
 		{
-			ID: "gql-other-token", Of: "FS, DS", Aspect: "error",
+			ID: "gql-other-token", Of: "FS, DS", Aspect: "error", Either: true,
 			Match:    func(c *Case) bool { return bothSyntax(c) && !samePlace(c) },
 			Sentence: "stumbles over another token of the same wrong text",
 			Source:   "none: both refuse it",

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"math"
 	"slices"
 	"strings"
 
@@ -32,7 +33,8 @@ func bothCrash() []cause {
 	return []cause{
 		{"consistency-crash", func(c *Case) bool { return c.Difference.Ours == "InvalidArgument: ReadConsistency must be specified." }},
 		{"gql-crash", func(c *Case) bool {
-			return isGQL(c.Step.Request) && strings.HasPrefix(c.Difference.Ours, "InvalidArgument: Encountered ")
+			return isGQL(c.Step.Request) && (strings.HasPrefix(c.Difference.Ours, "InvalidArgument: Encountered ") ||
+				strings.HasPrefix(c.Difference.Ours, "InvalidArgument: Unexpected aggregation function: "))
 		}},
 	}
 }
@@ -42,10 +44,10 @@ func firestoreCrash() []cause {
 		{"fs-six-aggregations-crash", func(c *Case) bool {
 			return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: The maximum number of aggregations allowed in an aggregation query is 5.")
 		}},
-		{"fs-reserve-negative-crash", func(c *Case) bool {
+		{"fs-reserve-crash", func(c *Case) bool {
 			r, ok := c.Step.Request.(*pb.ReserveIdsRequest)
 			return ok && slices.ContainsFunc(r.GetKeys(), func(k *pb.Key) bool {
-				return slices.ContainsFunc(k.GetPath(), func(e *pb.Key_PathElement) bool { return e.GetId() < 0 })
+				return slices.ContainsFunc(k.GetPath(), func(e *pb.Key_PathElement) bool { return e.GetId() < 0 || e.GetId() == math.MaxInt64 })
 			})
 		}},
 		{"fs-entity-crash", func(c *Case) bool { return c.rightOrMade() && c.entityStored() }},

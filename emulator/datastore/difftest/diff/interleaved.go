@@ -47,7 +47,7 @@ func (r *Runner) interleaved(ctx context.Context, s script.Script) (*Failure, er
 		f := &Failure{Script: s, Against: server.Name, Step: s.Steps[len(s.Steps)-1]}
 		if i == 0 {
 			for _, a := range histories[i] {
-				if why := unworthy(a); why != "" {
+				if why := unworthy(a.Answer); why != "" {
 					f.Step, f.Differs = a.Step, Difference{"history", why, ""}
 					return f, nil
 				}
@@ -82,7 +82,8 @@ func (r *Runner) justifyHistory(ctx context.Context, of string, s script.Script,
 		if !e.covers(of, "history") {
 			continue
 		}
-		// The only thing that an entry may say: reads aren't protected, writes are.
+		// The only thing that an entry may say: queries aren't protected, what is
+		// looked up and written is.
 		ordered, err := r.serial(ctx, s, acknowledged, history, false)
 		if err != nil {
 			return nil, err
@@ -94,13 +95,14 @@ func (r *Runner) justifyHistory(ctx context.Context, of string, s script.Script,
 	return nil, nil
 }
 
-// unworthy says why our server must not give such an answer; "" that it may.
-func unworthy(a answered) string {
+// unworthy says why our server must not give such an answer, whatever it was
+// asked; "" that it may.
+func unworthy(a *Answer) string {
 	switch a.Code {
 	case codes.OK, codes.Aborted, codes.AlreadyExists, codes.NotFound, codes.InvalidArgument, codes.FailedPrecondition:
 		return ""
 	}
-	return fmt.Sprintf("step %d: %s", a.ID, a.Aspect("error"))
+	return a.Aspect("error")
 }
 
 // play runs the steps on one server: those of actor 0 one by one, those of the
@@ -235,9 +237,10 @@ func units(history []answered) (acknowledged []unit, refused int) {
 }
 
 // serial reports whether some order of the units, each actor's in its own
-// order, gives the same final answers, and, if reads is set, the same reads. It
-// finds out by running orders on our server, one unit after the other.
-func (r *Runner) serial(ctx context.Context, s script.Script, acknowledged []unit, history []answered, reads bool) (bool, error) {
+// order, gives the same final answers and the same reads (those by queries only
+// if queries is set). It finds out by running orders on our server, one unit
+// after the other.
+func (r *Runner) serial(ctx context.Context, s script.Script, acknowledged []unit, history []answered, queries bool) (bool, error) {
 	var before, after []answered
 	met := false
 	for _, a := range history {
@@ -254,7 +257,7 @@ func (r *Runner) serial(ctx context.Context, s script.Script, acknowledged []uni
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		if r.reenact(ctx, before, order, after, reads) {
+		if r.reenact(ctx, before, order, after, queries) {
 			return true, nil
 		}
 	}
@@ -289,7 +292,7 @@ func orders(all []unit) func(yield func([]unit) bool) {
 
 // reenact runs units one after the other on our server and reports whether all
 // is as it was answered.
-func (r *Runner) reenact(ctx context.Context, before []answered, order []unit, after []answered, reads bool) bool {
+func (r *Runner) reenact(ctx context.Context, before []answered, order []unit, after []answered, queries bool) bool {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	s := newSession(r.Ours, r.project())
@@ -301,7 +304,7 @@ func (r *Runner) reenact(ctx context.Context, before []answered, order []unit, a
 		return seen(again) == seen(a.Answer)
 	}
 	for _, u := range order {
-		if reads && slices.ContainsFunc(u.reads, func(a answered) bool { return !same(a) }) {
+		if slices.ContainsFunc(u.reads, func(a answered) bool { return (queries || queryOf(a.Request) == nil) && !same(a) }) {
 			return false
 		}
 		if u.commit != nil && s.do(ctx, outside(u.commit.Step)).Code != codes.OK {

@@ -106,6 +106,9 @@ func mistakes() []mistake {
 		{"'NOT_IN' cannot be used in the same query with 'IN' or 'OR'.", ofQuery(func(q *pb.Query) bool {
 			return uses(q, pb.PropertyFilter_NOT_IN) && (uses(q, pb.PropertyFilter_IN) || hasOr(q.GetFilter()))
 		})},
+		{"property must be __key__", ofQuery(filters(func(_ *pb.Query, f *pb.PropertyFilter) bool {
+			return f.GetOp() == pb.PropertyFilter_HAS_ANCESTOR && f.GetProperty().GetName() != "__key__"
+		}))},
 		{"Key path element must not be complete: ", func(request proto.Message) bool {
 			_, ok := request.(*pb.AllocateIdsRequest)
 			return ok && slices.ContainsFunc(keysOf(request), func(k *pb.Key) bool { return !incomplete(k) })

@@ -2,6 +2,7 @@ package diff
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -46,7 +47,7 @@ func older() []Entry {
 			Source:   "proto: \"Will be set when skipped_results != 0\"",
 		},
 		{
-			ID: "ds-batches", Of: "DS", Aspect: "batches",
+			ID: "ds-batches", Of: "DS", Aspect: "batches", Either: true, NoExample: "it needs hundreds of results",
 			Match: func(c *Case) bool {
 				return c.query().GetOffset() >= 300 || c.query().GetLimit().GetValue() >= 300
 			},
@@ -54,13 +55,13 @@ func older() []Entry {
 			Source:   "recorded production traffic: up to 800 skipped in one batch",
 		},
 		{
-			ID: "ds-past", Of: "DS", Aspect: "*",
+			ID: "ds-past", Of: "DS", Aspect: "*", Either: true, Wide: "the present may be anything",
 			Match: func(c *Case) bool {
 				switch c.Difference.Aspect {
 				case "found", "missing", "missing versions", "results", "skipped", "versions":
 					return c.inPast() && !twice(c)
 				case "error":
-					return c.inPast() && c.Theirs.Code == codes.OK
+					return c.inPast() && c.Theirs.Code == codes.OK && (strings.Contains(c.Difference.Ours, "read_time") || strings.Contains(c.Difference.Ours, "timestamps past epoch"))
 				}
 				return false
 			},
@@ -68,7 +69,7 @@ func older() []Entry {
 			Source:   "proto: `ReadOptions.read_time`; FS",
 		},
 		{
-			ID: "ds-statistics", Of: "DS", Aspect: "*",
+			ID: "ds-statistics", Of: "DS", Aspect: "*", Either: true,
 			Match:    func(c *Case) bool { return strings.HasPrefix(c.kind(), "__Stat_") && nothingFound(c) },
 			Sentence: "has no statistics entities",
 			Source:   "docs: Datastore statistics",
@@ -79,7 +80,7 @@ func older() []Entry {
 			Source:   "FS",
 		},
 		{
-			ID: "ds-unchanged-versions", Of: "DS", Aspect: "versions", Diverges: true,
+			ID: "ds-unchanged-versions", Of: "DS", Aspect: "versions", Diverges: true, Either: true,
 			Match: func(c *Case) bool {
 				return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
 					written := cmp.Or(all[i].GetUpsert(), all[i].GetUpdate())
@@ -99,11 +100,11 @@ func older() []Entry {
 			Source:   "proto: a missing entity has a version; FS",
 		},
 		{
-			ID: "ds-later-snapshot", Of: "DS", Aspect: "*",
+			ID: "ds-later-snapshot", Of: "DS", Aspect: "*", Either: true, Wide: "a later state may be anything",
 			Match: func(c *Case) bool {
 				switch c.Difference.Aspect {
 				case "found", "missing", "results", "skipped", "versions":
-					return laterSnapshot(c) && !twice(c)
+					return laterSnapshot(c) && !twice(c) && !c.inPast()
 				}
 				return false
 			},
@@ -111,7 +112,7 @@ func older() []Entry {
 			Source:   "docs: a read-only transaction sees one snapshot; FS",
 		},
 		{
-			ID: "ds-masks", Of: "DS", Aspect: "found", Diverges: true,
+			ID: "ds-masks", Of: "DS", Aspect: "found", Diverges: true, Either: true, Wide: "what a mask left out is anywhere in what is stored since",
 			Match: func(c *Case) bool {
 				r, ok := c.Step.Request.(*pb.LookupRequest)
 				return !twice(c) && !unindexedLast(c) && !c.inPast() && !laterSnapshot(c) && (ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil }))
@@ -120,7 +121,7 @@ func older() []Entry {
 			Source:   "proto: `property_mask`; FS",
 		},
 		{
-			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true,
+			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true, Either: true, Wide: "what a mask left out is anywhere in what is stored since",
 			Match: func(c *Case) bool {
 				r, ok := c.Step.Request.(*pb.RunQueryRequest)
 				return ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
@@ -129,7 +130,7 @@ func older() []Entry {
 			Source:   "proto: `property_mask`; FS",
 		},
 		{
-			ID: "ds-masks-versions", Of: "DS", Aspect: "versions", Diverges: true,
+			ID: "ds-masks-versions", Of: "DS", Aspect: "versions", Diverges: true, Either: true, Wide: "what a mask left as it was is anywhere in what is stored since",
 			Match: func(c *Case) bool {
 				return !metadataKind(c.kind()) && c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
 			},
@@ -145,8 +146,13 @@ func older() []Entry {
 			Source:   "proto: `Mutation.property_transforms`; FS",
 		},
 		{
+			ID: "ds-phantoms", Of: "DS", Aspect: "history", NoExample: "no single answer shows it: a history does",
+			Sentence: "doesn't notice what others insert into the results of a transaction's query",
+			Source:   "docs: transactions are serializable; FS",
+		},
+		{
 			ID: "ds-metadata-versions", Of: "DS", Aspect: "versions",
-			Match:    func(c *Case) bool { return metadataKind(c.kind()) },
+			Match:    func(c *Case) bool { return metadataKind(c.kind()) && !strings.Contains(c.Difference.Theirs, " of ") },
 			Sentence: "gives the entities of metadata no versions",
 			Source:   "FS",
 		},
@@ -157,13 +163,22 @@ func older() []Entry {
 			Source:   "FS",
 		},
 		{
+			ID: "ds-turned-ties", Of: "DS", Aspect: "results, skipped",
+			Match: func(c *Case) bool {
+				return c.turned() && !c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil }) &&
+					!slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.Difference.Ours, RowText(row)) })
+			},
+			Sentence: "loses results that tie with a cursor's place in the reversed query, since ties are in ascending order there, too",
+			Source:   "proto: a cursor is a place in the results of its query; FS",
+		},
+		{
 			ID: "ds-properties", Of: "DS", Aspect: "results, skipped",
 			Match:    moreProperties,
 			Sentence: "lists under `__property__` what it indexes besides: the keys of entity values, empty arrays as null",
 			Source:   "FS",
 		},
 		{
-			ID: "ds-distinct-arrays", Of: "DS", Aspect: "results, skipped",
+			ID: "ds-distinct-arrays", Of: "DS", Aspect: "results, skipped", Either: true, Wide: "which entities are distinct there is its own idea",
 			Match: func(c *Case) bool {
 				q := c.query()
 				return len(q.GetDistinctOn()) > 0 && len(q.GetProjection()) == 0 && !c.inPast() && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
@@ -173,7 +188,7 @@ func older() []Entry {
 		},
 		{
 			ID: "ds-key-order", Of: "DS", Aspect: "results, skipped", Quirk: model.Quirks{KeyFirst: true},
-			Sentence: "ignores orders after `__key__`, and so finds entities that lack their properties",
+			Sentence: "ignores orders after `__key__`, or beside a filter for one key, and so finds entities that lack their properties",
 			Source:   "FS",
 		},
 		{
@@ -196,7 +211,7 @@ func older() []Entry {
 			Source:   "proto: `ArrayValue.values` has an order; FS",
 		},
 		{
-			ID: "ds-index-updates", Of: "DS", Aspect: "index updates",
+			ID: "ds-index-updates", Of: "DS", Aspect: "index updates", Either: true,
 			Match: func(c *Case) bool {
 				_, ok := c.Step.Request.(*pb.CommitRequest)
 				return ok

@@ -74,7 +74,7 @@ func olderErrors() []Entry {
 			ID: "ds-rollback-twice", Of: "DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				_, ok := c.Step.Request.(*pb.RollbackRequest)
-				return ok && c.Ours.Code == codes.OK && c.Difference.Theirs == "InvalidArgument: transaction has expired or is invalid"
+				return ok && c.Ours.Code == codes.OK && c.Difference.Theirs == "InvalidArgument: transaction has expired or is invalid" && !transactionLost(c)
 			},
 			Sentence: "refuses to roll back a transaction that is over",
 			Source:   "FS",
@@ -163,7 +163,7 @@ func olderErrors() []Entry {
 		{
 			ID: "ds-transaction-kept", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return !c.inPast() && c.transaction() != 0 && c.refused[c.transaction()] && c.Theirs.Code == codes.OK && (c.Difference.Ours == "InvalidArgument: Invalid transaction." ||
+				return c.transaction() != 0 && c.refused[c.transaction()] && c.Theirs.Code == codes.OK && (c.Difference.Ours == "InvalidArgument: Invalid transaction." ||
 					c.Difference.Ours == "InvalidArgument: Transaction is invalid or closed.")
 			},
 			Sentence: "took an earlier request of the transaction that we refused",
@@ -190,7 +190,7 @@ func olderErrors() []Entry {
 		{
 			ID: "ds-transforms-unchecked", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return c.Theirs.Code == codes.OK && strings.HasPrefix(c.Difference.Ours, "InvalidArgument: ") &&
+				return c.Theirs.Code == codes.OK && strings.HasPrefix(c.Difference.Ours, "InvalidArgument: ") && !strings.Contains(c.Difference.Ours, "ransaction") &&
 					ofMutations(func(m *pb.Mutation) bool { return len(m.GetPropertyTransforms()) > 0 })(c.Step.Request)
 			},
 			Sentence: "doesn't know transforms, whatever they say",
@@ -200,7 +200,7 @@ func olderErrors() []Entry {
 			ID: "ds-group-by-unchecked", Of: "DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				return c.Difference.Ours == "InvalidArgument: All group by properties must be ordered before any non group by properties." && c.Theirs.Code == codes.OK ||
-					c.Difference.Ours == "InvalidArgument: Cannot use group by on a property with an equality filter." &&
+					made(c.Difference.Ours, c.Step.Request) != "" && !otherWords(c) &&
 						c.Difference.Theirs == "InvalidArgument: must specify all group by orderings before any non group by orderings" && !otherMistake(c)
 			},
 			Sentence: "forgets orders that an equality makes needless before it checks those of distinct_on",
@@ -247,7 +247,7 @@ func olderErrors() []Entry {
 		{
 			ID: "ds-deleted-version-failed", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return c.Ours.Code == codes.OK && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (0) does not match the required base version") &&
+				return (c.Ours.Code == codes.OK || strings.HasPrefix(c.Difference.Ours, "FailedPrecondition: the stored version (of ")) && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (0) does not match the required base version") &&
 					ofMutations(func(m *pb.Mutation) bool { return demandsOfMissing(c, m) })(c.Step.Request)
 			},
 			Sentence: "doesn't take the version of a deletion for one that the missing entity has",
@@ -277,7 +277,7 @@ func olderErrors() []Entry {
 		{
 			ID: "ds-pair-applied", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return pairOfMutations.MatchString(c.Difference.Ours) && c.Theirs.Code == codes.OK
+				return (pairOfMutations.MatchString(c.Difference.Ours) || mustBeSame.MatchString(c.Difference.Ours)) && c.Theirs.Code == codes.OK
 			},
 			Sentence: "applies pairs of mutations of one entity that are forbidden",
 			Source:   "proto: the pairs that are forbidden; FS",

@@ -215,7 +215,7 @@ func (r *Runner) Run(ctx context.Context, s script.Script) (*Failure, error) {
 			if other == nil || other.Unresolved != mine.Unresolved {
 				continue
 			}
-			c := &Case{Step: step, Ours: mine, Theirs: other, past: past, refused: refused[i]}
+			c := &Case{Step: step, Ours: mine, Theirs: other, of: r.Theirs[i].Name, past: past, refused: refused[i]}
 			differences := compare(mine, other)
 			r.Counts.compared(r.Theirs[i].Name, len(differences) == 0)
 			for _, d := range differences {

@@ -35,6 +35,9 @@ func (r *Runner) Shrink(ctx context.Context, f *Failure) *Failure {
 	ctx, cancel := context.WithTimeout(ctx, maxShrinking)
 	defer cancel()
 	sh := &shrinker{ctx: ctx, r: quiet, want: f.Signature(), best: f, runs: maxRuns}
+	if f.Entry != "" {
+		sh.runs = maxRuns / 4 // an example needn't be the smallest
+	}
 	s := f.Script.Clone()
 	for i, step := range s.Steps {
 		if step.ID == f.Step.ID {

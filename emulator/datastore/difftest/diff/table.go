@@ -27,19 +27,19 @@ type Entry struct {
 	Diverges bool
 	Source   string // the higher source that says that we are right
 	Sentence string // what they do
-	Example  Example
+
+	// Either says that nobody is right: the entry matches the other way round,
+	// too.
+	Either bool
+	// Wide says why the entry doesn't look at what exactly theirs is.
+	Wide string
+	// NoExample says why there is no recorded example of the entry.
+	NoExample string
 }
 
 func (e *Entry) covers(of, aspect string) bool {
 	return slices.Contains(strings.Split(e.Of, ", "), of) &&
 		(slices.Contains(strings.Split(e.Aspect, ", "), aspect) || e.Aspect == "*" && aspect != "history")
-}
-
-// Example is a difference that an entry justifies.
-type Example struct {
-	Request      string // a step, as in scripts
-	Stored       string // entities, as the mutations of a commit
-	Ours, Theirs string // the aspect's text
 }
 
 // Case is one difference, with everything that a predicate may look at.
@@ -48,6 +48,7 @@ type Case struct {
 	Ours, Theirs *Answer
 	Difference   Difference
 
+	of      string // the server's name
 	past    *history
 	refused map[int]bool // steps that one server took and the other refused, and their transactions
 }
@@ -56,6 +57,9 @@ type Case struct {
 // that the model knows may come together), or says why there is none.
 func (r *Runner) justify(of string, c *Case) ([]*Entry, string) {
 	var found []*Entry
+	if unworthy(c.Ours) != "" {
+		return nil, "No request deserves such an answer."
+	}
 	for i := range r.Table {
 		e := &r.Table[i]
 		if e.covers(of, c.Difference.Aspect) && e.Match != nil && e.Match(c) {

@@ -10,6 +10,9 @@ import (
 // pairOfMutations is the text about two mutations of one entity.
 var pairOfMutations = regexp.MustCompile(`^InvalidArgument: Cannot (insert|update|upsert|delete) then (insert|update) an entity in the same request\.$`)
 
+// mustBeSame is the text about what two mutations of one entity say differently.
+var mustBeSame = regexp.MustCompile(`^InvalidArgument: Mutations for the same entity must have the same (base version|conflict resolution strategy)\.$`)
+
 // bothSyntax matches when both answers say where a text stops being GQL.
 func bothSyntax(c *Case) bool {
 	is := func(text string) bool {

@@ -3,6 +3,7 @@ package model
 import (
 	"fmt"
 	"math"
+	"slices"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"google.golang.org/protobuf/proto"
@@ -15,12 +16,17 @@ import (
 func Aggregate(partition *pb.PartitionId, q *pb.Query, all []*pb.AggregationQuery_Aggregation, entities []*pb.Entity, quirks Quirks) map[string]*pb.Value {
 	q = proto.Clone(q).(*pb.Query)
 	for _, a := range all {
-		if name := aggregated(a); name != "" {
+		if name := aggregated(a); name != "" && len(equals(q, name)) == 0 {
 			q.Projection = append(q.Projection, &pb.Projection{Property: &pb.PropertyReference{Name: name}})
 		}
 	}
 	m := Parse(partition, q, quirks)
 	rows := m.Run(entities, nil, nil).Rows
+	for _, a := range all {
+		if name := aggregated(a); name != "" && m.column(name) < 0 {
+			rows = slices.DeleteFunc(rows, func(row Row) bool { return len(m.indexed(row.Entity, name)) == 0 })
+		}
+	}
 	results := map[string]*pb.Value{}
 	unnamed := 0
 	for _, a := range all {
@@ -37,7 +43,7 @@ func Aggregate(partition *pb.PartitionId, q *pb.Query, all []*pb.AggregationQuer
 			}
 			results[alias] = &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: n}}
 		default:
-			results[alias] = m.total(rows, aggregated(a), a.GetAvg() != nil)
+			results[alias] = m.total(rows, q, aggregated(a), a.GetAvg() != nil)
 		}
 	}
 	return results
@@ -47,13 +53,44 @@ func aggregated(a *pb.AggregationQuery_Aggregation) string {
 	return a.GetSum().GetProperty().GetName() + a.GetAvg().GetProperty().GetName()
 }
 
+// equals are the values that a filter compares the property with for equality.
+// Such a property can't be projected.
+func equals(q *pb.Query, name string) []*pb.Value {
+	var all []*pb.Value
+	for _, f := range PropertyFilters(q.GetFilter()) {
+		switch {
+		case f.GetProperty().GetName() != name:
+		case f.GetOp() == pb.PropertyFilter_EQUAL:
+			all = append(all, f.GetValue())
+		case f.GetOp() == pb.PropertyFilter_IN:
+			all = append(all, f.GetValue().GetArrayValue().GetValues()...)
+		}
+	}
+	return all
+}
+
+// added is what a row adds to a sum: its value, or where that isn't projected
+// the first of the entity's that a filter names, or else its first.
+func (m *Query) added(row Row, q *pb.Query, name string) *pb.Value {
+	if v := m.value(row, name); v != nil {
+		return v
+	}
+	all := m.indexed(row.Entity, name)
+	for _, v := range all {
+		if slices.ContainsFunc(equals(q, name), func(w *pb.Value) bool { return Compare(v, w) == 0 }) {
+			return v
+		}
+	}
+	return all[0]
+}
+
 // total is a sum, or a mean.
-func (m *Query) total(rows []Row, name string, mean bool) *pb.Value {
+func (m *Query) total(rows []Row, q *pb.Query, name string, mean bool) *pb.Value {
 	var whole int64
 	var float float64
 	n, exact := 0, true
 	for _, row := range rows {
-		switch t := m.value(row, name).GetValueType().(type) {
+		switch t := m.added(row, q, name).GetValueType().(type) {
 		case *pb.Value_IntegerValue:
 			sum := whole + t.IntegerValue
 			if (whole < 0) == (t.IntegerValue < 0) && (sum < 0) != (whole < 0) {

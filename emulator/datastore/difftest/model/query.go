@@ -1,6 +1,7 @@
 package model
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -14,7 +15,7 @@ type Quirks struct {
 	Rows        bool // an entity is returned once for each of its index rows
 	EmptyIsNull bool // an empty array is indexed as null
 	Ascending   bool // what no order names sorts in ascending order, whatever the last order is
-	KeyFirst    bool // sorting by key leaves out the orders after it
+	KeyFirst    bool // sorting by key leaves out the orders after it, a filter for one key leaves out all
 	ByName      bool // what is projected sorts before what is distinct, if its name does
 	NotNearest  bool // find_nearest is ignored
 	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
@@ -72,7 +73,13 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 		m.near = q.GetFindNearest()
 	}
 	m.dnf = Alternatives(q.GetFilter())
+	oneKey := slices.ContainsFunc(PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
+		return f.GetProperty().GetName() == keyName && f.GetOp() == pb.PropertyFilter_EQUAL
+	})
 	for _, o := range q.GetOrder() {
+		if quirks.KeyFirst && oneKey {
+			break
+		}
 		desc := o.GetDirection() == pb.PropertyOrder_DESCENDING
 		if m.column(o.GetProperty().GetName()) >= 0 {
 			continue
@@ -99,7 +106,10 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 			unequal = append(unequal, f.GetProperty().GetName())
 		}
 	}
-	for _, name := range slices.Sorted(slices.Values(unequal)) {
+	slices.SortFunc(unequal, func(a, b string) int { // keys last
+		return cmp.Or(cmp.Compare(bit(a == keyName), bit(b == keyName)), strings.Compare(a, b))
+	})
+	for _, name := range unequal {
 		if m.column(name) < 0 {
 			m.columns = append(m.columns, column{name, m.keyDesc})
 		}
@@ -115,6 +125,7 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 			}
 		}
 	}
+	m.keyDesc = m.keyDesc && !quirks.Ascending
 	return m
 }
 
@@ -232,8 +243,12 @@ func (m *Query) rows(entities []*pb.Entity) []Row {
 
 // unique keeps the first row of each result.
 func (m *Query) unique(all []Row) []Row {
-	if len(m.distinct) > 0 {
-		all = first(all, func(row Row) string { return m.values(row, m.distinct) })
+	of := func(row Row) string { return m.values(row, m.distinct) }
+	switch {
+	case len(m.distinct) > 0 && m.quirks.ByName: // they may stand apart
+		all = slices.CompactFunc(all, func(a, b Row) bool { return of(a) == of(b) })
+	case len(m.distinct) > 0:
+		all = first(all, of)
 	}
 	if len(m.projected) > 0 || len(m.distinct) > 0 || m.quirks.Rows {
 		return all

@@ -122,7 +122,11 @@ func (s Step) String() string {
 
 // write writes a message, indented.
 func write(b *strings.Builder, m proto.Message) {
-	for line := range strings.Lines(prototext.MarshalOptions{Multiline: true, Indent: "  ", AllowPartial: true, EmitASCII: true}.Format(m)) {
+	text, err := prototext.MarshalOptions{Multiline: true, Indent: "  ", AllowPartial: true, EmitASCII: true}.Marshal(m)
+	if err != nil {
+		fmt.Fprintf(b, "# %v\n", err)
+	}
+	for line := range strings.Lines(string(text)) {
 		// The package makes its spacing unstable on purpose.
 		b.WriteString("  " + strings.Replace(line, ":  ", ": ", 1))
 	}

@@ -3,6 +3,7 @@ package protocol
 import (
 	"iter"
 	"slices"
+	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
@@ -43,6 +44,7 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 	if len(a.terms) == 0 {
 		return base, nil
 	}
+	slices.SortFunc(a.terms, func(a, b term) int { return strings.Compare(a.name, b.name) }) // as an index has them
 	if len(base.GetProjection()) > 0 {
 		return base, a.checkProjected(base.GetProjection())
 	}
