@@ -70,3 +70,37 @@ func TestCron(t *testing.T) {
 		t.Errorf("cron run none: %v\n%s", err, stderr)
 	}
 }
+
+// The worker's own cron.yaml starts its sweeper: as App Engine's cron does, and
+// where no cloud is.
+func TestCronSweeps(t *testing.T) {
+	dir := t.TempDir()
+	text, err := os.ReadFile("cron.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "cron.yaml"), text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "serve", "--ephemeral", "--console-addr=off", "--no-welcome",
+		"--addr=127.0.0.1:0", "--cloud-tasks-addr=127.0.0.1:0", "--datastore-addr=127.0.0.1:0", "--memcached-addr=127.0.0.1:0")
+	cmd.Env, cmd.Dir = []string{"LATCHWORK_TEST_MAIN=1", "HOME=" + dir}, dir
+	p := launch(t, cmd)
+	env := []string{strings.TrimPrefix(strings.TrimSpace(p.expect(t, "CLOUD_TASKS_EMULATOR_HOST=")), "export ")}
+	p.expect(t, "enqueue") // the last line of the announcement, when the worker is about to serve
+	if _, stderr, err := runToEnd(t, env, "cron", "run", "cron-_latchwork-sweep"); err != nil {
+		t.Fatalf("cron run: %v\n%s", err, stderr)
+	}
+	for {
+		stdout, stderr, err := runToEnd(t, env, "cron", "list")
+		if err != nil {
+			t.Fatalf("cron list: %v\n%s", err, stderr)
+		}
+		if strings.Contains(stdout, "  ok  ") {
+			return
+		}
+		if !strings.Contains(stdout, "  running  ") {
+			t.Fatalf("the sweep failed:\n%s", stdout)
+		}
+	}
+}

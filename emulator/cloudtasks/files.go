@@ -3,6 +3,7 @@ package cloudtasks
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -88,7 +89,10 @@ func (f *files) watchQueues(path string, s *service.Service) error {
 		if err != nil {
 			return err
 		}
-		return f.apply(file, s, f.parent)
+		if err := f.apply(file, s, f.parent); err != nil { // can be put right while the server runs
+			f.log.Error("queue.yaml: not every queue is what it says", "error", err)
+		}
+		return nil
 	})
 }
 
@@ -134,7 +138,12 @@ func (f *files) watchCron(path string, s *scheduler.Scheduler) error {
 		for i, e := range entries {
 			jobs[i] = e.Job
 		}
-		return s.SetFile(f.parent, jobs)
+		err = s.SetFile(f.parent, jobs)
+		if errors.Is(err, scheduler.ErrTaken) { // can be put right while the server runs
+			f.log.Error("cron.yaml: its jobs stay what they were", "error", err)
+			return nil
+		}
+		return err
 	})
 }
 

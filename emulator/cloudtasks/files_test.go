@@ -241,6 +241,37 @@ func TestDispatchYAML(t *testing.T) {
 	})
 }
 
+// What stands in the way of a good file is logged, and doesn't keep the server
+// from starting: it has to run to be put right.
+func TestFilesMeetOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		files, lines, dir := &folder{t: t, dir: t.TempDir()}, new(log), t.TempDir()
+		e := start(t, &cloudtasks.Options{Dir: dir}, nil)
+		e.queue(nil)
+		if err := e.tasks.DeleteQueue(t.Context(), &cloudtaskspb.DeleteQueueRequest{Name: queue1}); err != nil {
+			t.Fatal(err)
+		}
+		createJob(t, e.scheduler(), `{"name": "`+location+`/jobs/cron-a", "schedule": "* * * * *", "httpTarget": {"uri": "http://worker:80/"}}`)
+		if err := e.server.Close(); err != nil {
+			t.Fatal(err)
+		}
+		e.open(&cloudtasks.Options{
+			Dir: dir, Project: "p", Location: "us-central1", Logger: slog.New(slog.NewTextHandler(lines, nil)),
+			QueueYAML: files.write("queue.yaml", "queue:\n- {name: q1, rate: 1/s}\n- {name: q2, rate: 1/s}"),
+			CronYAML:  files.write("cron.yaml", "cron: [{url: /a, schedule: every day 00:00}]"),
+			Transport: &http.Transport{DialContext: e.net.DialContext},
+		})
+		if got, want := e.queueNames(), "q2 1 RUNNING"; got != want {
+			t.Errorf("queues %s, want %s", got, want)
+		}
+		for _, want := range []string{"a queue with this name existed too recently", "the name is taken by a job that is not from cron.yaml"} {
+			if !strings.Contains(lines.String(), want) {
+				t.Errorf("the log lacks %s:\n%s", want, lines)
+			}
+		}
+	})
+}
+
 // What is wrong with a file at the start is an error that names it.
 func TestFilesAtStart(t *testing.T) {
 	files := &folder{t: t, dir: t.TempDir()}

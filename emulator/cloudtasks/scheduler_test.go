@@ -34,6 +34,7 @@ import (
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks"
 	"github.com/latchwork/latchwork/emulator/internal/clock"
+	"github.com/latchwork/latchwork/internal/pipenet"
 )
 
 const job1 = location + "/jobs/j1"
@@ -784,4 +785,67 @@ func decode(t *testing.T, part string) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// Whatever a body says, it is refused or it makes a job that can be read, run and
+// deleted again.
+func FuzzJobs(f *testing.F) {
+	f.Add(`{"name": "` + job1 + `", "schedule": "*/10 * * * *", "httpTarget": {"uri": "http://worker:80/", "body": "aGk=", "headers": {"A": "b"}}}`)
+	f.Add(`{"schedule": "every 5 mins", "timeZone": "Asia/Tokyo", "appEngineHttpTarget": {"relativeUri": "/a?b#c", "httpMethod": 3}, "retryConfig": {"retryCount": 5}}`)
+	f.Add(`{"schedule": "1 of jan 00:00", "pubsubTarget": {"topicName": "projects/p/topics/t", "data": "aGk="}, "attemptDeadline": "1.5s"}`)
+	f.Add(`{"schedule": "* * * * *", "httpTarget": {"uri": "http://[::1]:80/%zz", "oidcToken": {}}, "userUpdateTime": "2000-01-01T00:00:00Z"}`)
+	server, err := cloudtasks.New(&cloudtasks.Options{Transport: refuse{}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	network := pipenet.New()
+	l, err := network.Listen(address)
+	if err != nil {
+		f.Fatal(err)
+	}
+	go server.Serve(l)
+	f.Cleanup(func() { server.Close() })
+	client := &http.Client{Transport: &http.Transport{DialContext: network.DialContext}}
+	call := func(t *testing.T, method, path, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+address+"/v1/"+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	f.Fuzz(func(t *testing.T, body string) {
+		status, text := call(t, "POST", location+"/jobs", body)
+		if status >= 500 {
+			t.Fatalf("%d: %s", status, text)
+		}
+		if status != http.StatusOK {
+			return
+		}
+		var made struct{ Name string }
+		if err := json.Unmarshal([]byte(text), &made); err != nil {
+			t.Fatal(err)
+		}
+		for _, next := range []struct{ method, verb string }{{"GET", ""}, {"POST", ":run"}, {"POST", ":pause"}, {"DELETE", ""}} {
+			if status, text := call(t, next.method, made.Name+next.verb, ""); status != http.StatusOK {
+				t.Fatalf("%s %s%s: %d: %s", next.method, made.Name, next.verb, status, text)
+			}
+		}
+	})
+}
+
+// refuse is a transport to nowhere.
+type refuse struct{}
+
+func (refuse) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("connection refused")
 }

@@ -63,12 +63,6 @@ func looksLikeCron(text string) bool {
 // String returns the text that was parsed.
 func (s Schedule) String() string { return s.text }
 
-// Cron tells whether the schedule is in unix-cron's syntax.
-func (s Schedule) Cron() bool {
-	_, ok := s.spec.(*cron)
-	return ok
-}
-
 // Next returns the first time after t that belongs to the schedule, in the time
 // zone loc. The zero Schedule has none: its Next is the zero time.
 func (s Schedule) Next(t time.Time, loc *time.Location) time.Time {

@@ -9,6 +9,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
+// ErrTaken says that a name in cron.yaml belongs to another job.
+var ErrTaken = errors.New("the name is taken by a job that is not from cron.yaml: delete that one")
+
 // SetFile makes jobs, whose names are ids, the jobs of cron.yaml in a location,
 // and removes all others that came from a file. A job that is what it was keeps
 // its state; one that has changed begins anew, as after a deploy. An error names
@@ -33,7 +36,7 @@ func (s *Scheduler) SetFile(parent string, jobs []*schedulerpb.Job) error {
 			return fmt.Errorf("job %s: %w", j.GetName(), err)
 		}
 		if other, taken := s.jobs.Get(spec.GetName()); taken && !other.file {
-			return fmt.Errorf("job %s: the name is taken by a job that is not from cron.yaml: delete that one", spec.GetName())
+			return fmt.Errorf("job %s: %w", spec.GetName(), ErrTaken)
 		}
 		wanted[spec.GetName()] = spec
 		order = append(order, spec.GetName())
