@@ -128,3 +128,33 @@ func TestExpiryWithoutAJournal(t *testing.T) {
 		}
 	})
 }
+
+// Tombstones of a queue that nobody uses any more go when their time is up.
+func TestTombstonesOfAnIdleQueueGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := open(t, new(stub), Options{Unlimited: true})
+		must[Queue](t)(e.CreateQueue(location+"a", settings, nil))
+		for i := range 2*pruneAtOnce + 10 {
+			must[Task](t)(e.CreateTask(location+"a", NewTask{ID: fmt.Sprint(i)}))
+		}
+		must[Task](t)(e.CreateTask(location+"a", NewTask{}))
+		synctest.Wait()
+		left := func() int {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			q, _ := e.queues.Get(location + "a")
+			return len(q.named.line) - q.named.head + len(q.anonymous.line) - q.anonymous.head
+		}
+		time.Sleep(Tombstone)
+		if n := left(); n != 2*pruneAtOnce+11 {
+			t.Errorf("%d tombstones before it is worth dropping them", n)
+		}
+		if _, err := e.GetTask(location+"a", "0"); !errors.Is(err, ErrTaskMissing) {
+			t.Errorf("a name whose tombstone has expired, and is not dropped: %v", err)
+		}
+		time.Sleep(prunePause + 3*time.Second)
+		if n := left(); n != 0 {
+			t.Errorf("%d tombstones are left", n)
+		}
+	})
+}

@@ -72,6 +72,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 	wall := e.o.Clock.Now()
 	now := Micros(wall.UnixMicro())
 	e.leap.notice(now)
+	q.prune(now)
 	if next, ok := e.expire(q, now); !ok {
 		e.setAlarm(q, next)
 		return false
@@ -216,8 +217,9 @@ func (e *Engine) settle(t *task, r Result, now, from Micros) (gaveUp bool) {
 // never is no time at all.
 const never Micros = math.MaxInt64
 
-// rest wakes q at the time at, or when its oldest task expires.
-func (e *Engine) rest(q *queue, at Micros) { e.setAlarm(q, min(at, q.nextExpiry())) }
+// rest wakes q at the time at, or when its oldest task expires, or when
+// tombstones have.
+func (e *Engine) rest(q *queue, at Micros) { e.setAlarm(q, min(at, q.nextExpiry(), q.nextPrune())) }
 
 // setAlarm wakes q at the time at.
 func (e *Engine) setAlarm(q *queue, at Micros) {

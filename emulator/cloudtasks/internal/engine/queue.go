@@ -41,6 +41,7 @@ type queue struct {
 	aging   heap[*aging] // those that expire, but for some that are running
 	tagged  *tagged      // those that wait in a pull queue, by tag
 	bucket  bucket
+	pruned  Micros // when tombstones were last dropped in an idle moment
 	leases  bucket // calls that lease
 	slow    throttle
 	ttl     time.Duration

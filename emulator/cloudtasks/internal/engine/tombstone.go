@@ -54,15 +54,30 @@ func (g *graveyard) bury(m mark, now Micros) {
 // holds reports whether m has a tombstone at the time now.
 func (g *graveyard) holds(m mark, now Micros) bool {
 	g.prune(now)
-	_, held := g.since[m]
-	return held
+	buried, known := g.since[m]
+	return known && now.Sub(buried) < g.ttl
 }
 
-// prune drops what has expired; its cost is spread over the burials.
+// pruneAtOnce bounds the tombstones that are dropped under one lock.
+const pruneAtOnce = 1024
+
+// prune drops what has expired, but not too much of it: the rest is for the next
+// time.
 func (g *graveyard) prune(now Micros) {
-	for g.head < len(g.line) && now.Sub(g.line[g.head].buried) >= g.ttl {
+	for range pruneAtOnce {
+		if g.next() > now {
+			return
+		}
 		g.pop()
 	}
+}
+
+// next is the time at which a tombstone expires, or never.
+func (g *graveyard) next() Micros {
+	if g.head == len(g.line) {
+		return never
+	}
+	return g.line[g.head].buried.Add(g.ttl)
 }
 
 func (g *graveyard) pop() {
@@ -70,6 +85,10 @@ func (g *graveyard) pop() {
 	g.head++
 	if g.since[first.mark] == first.buried { // not renewed since
 		delete(g.since, first.mark)
+	}
+	if g.head == len(g.line) {
+		g.since, g.line, g.head = nil, nil, 0 // maps don't shrink
+		return
 	}
 	if g.head > 1024 && g.head > len(g.line)/2 {
 		g.line = append([]tombstone(nil), g.line[g.head:]...)
@@ -88,5 +107,27 @@ func (g *graveyard) all() iter.Seq[tombstone] {
 				return
 			}
 		}
+	}
+}
+
+// prunePause is how long expired tombstones may wait for others to be dropped
+// with.
+const prunePause = time.Minute
+
+// nextPrune is the time at which q has tombstones to drop, or never.
+func (q *queue) nextPrune() Micros {
+	next := min(q.named.next(), q.anonymous.next())
+	if next == never {
+		return never
+	}
+	return max(next.Add(prunePause), q.pruned.Add(time.Second)) // many are dropped in parts
+}
+
+// prune drops tombstones whose time has come.
+func (q *queue) prune(now Micros) {
+	if q.nextPrune() <= now {
+		q.named.prune(now)
+		q.anonymous.prune(now)
+		q.pruned = now
 	}
 }
