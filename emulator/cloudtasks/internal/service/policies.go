@@ -45,9 +45,6 @@ func (s *Service) policy(queue string) (*iampb.Policy, error) {
 // names. An etag must be that of the present policy.
 func (s *Service) SetIamPolicy(r *iampb.SetIamPolicyRequest) (*iampb.Policy, error) {
 	queue := r.GetResource()
-	if _, err := s.GetQueue(queue, false); err != nil {
-		return nil, err
-	}
 	wanted := r.GetPolicy()
 	if wanted == nil {
 		wanted = new(iampb.Policy)
@@ -57,6 +54,9 @@ func (s *Service) SetIamPolicy(r *iampb.SetIamPolicyRequest) (*iampb.Policy, err
 		return nil, err
 	}
 	defer s.facts.lock(queue)()
+	if _, err := s.GetQueue(queue, false); err != nil { // not before: a deletion waits for the lock
+		return nil, err
+	}
 	p, err := s.policy(queue)
 	if err != nil {
 		return nil, err
