@@ -13,6 +13,7 @@ import (
 	v2beta2pb "cloud.google.com/go/cloudtasks/apiv2beta2/cloudtaskspb"
 	v2beta3pb "cloud.google.com/go/cloudtasks/apiv2beta3/cloudtaskspb"
 	"google.golang.org/genproto/googleapis/api/httpbody"
+	locationpb "google.golang.org/genproto/googleapis/cloud/location"
 	"google.golang.org/grpc/codes"
 )
 
@@ -253,6 +254,32 @@ func TestUploadQueueYAML(t *testing.T) {
 		for _, err := range []error{upload("", ""), upload("p", "queue: 1"), upload("a/b", "queue:\n- name: q1\n  rate: 5/s\n")} {
 			if code(err) != codes.InvalidArgument {
 				t.Error(err)
+			}
+		}
+	})
+}
+
+// The locations of a project are those of its queues, each once, page by page.
+func TestLocations(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, nil, &recorder{})
+		c := e.clients(true)
+		for _, name := range []string{"asia-east1/queues/a", "asia-east1/queues/b", "europe-west1/queues/a", "us-central1/queues/a"} {
+			parent, _, _ := strings.Cut("projects/p/locations/"+name, "/queues/")
+			must[*cloudtaskspb.Queue](t)(c.v2.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{
+				Parent: parent, Queue: &cloudtaskspb.Queue{Name: "projects/p/locations/" + name},
+			}))
+		}
+		for _, size := range []int32{0, 1, 2, 3} {
+			var ids []string
+			for l, err := range c.v2.ListLocations(t.Context(), &locationpb.ListLocationsRequest{Name: "projects/p", PageSize: size}).All() {
+				if err != nil {
+					t.Fatal(err)
+				}
+				ids = append(ids, l.GetLocationId())
+			}
+			if got := strings.Join(ids, " "); got != "asia-east1 europe-west1 us-central1" {
+				t.Errorf("in pages of %d: %s", size, got)
 			}
 		}
 	})

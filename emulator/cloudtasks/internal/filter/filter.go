@@ -1,12 +1,6 @@
 package filter
 
-import (
-	"regexp"
-	"strings"
-	"time"
-
-	"google.golang.org/protobuf/reflect/protoreflect"
-)
+import "google.golang.org/protobuf/reflect/protoreflect"
 
 // A Filter is a condition on messages. A nil one matches everything.
 type Filter struct{ root node }
@@ -85,45 +79,4 @@ func (c comparison) value(v protoreflect.Value, path []protoreflect.FieldDescrip
 		return true
 	}
 	return !v.Equal(path[0].Default())
-}
-
-// ordered returns the test that an operator makes of a comparison's sign.
-func ordered(op string) func(sign int) bool {
-	switch op {
-	case "<":
-		return func(sign int) bool { return sign < 0 }
-	case "<=":
-		return func(sign int) bool { return sign <= 0 }
-	case ">":
-		return func(sign int) bool { return sign > 0 }
-	case ">=":
-		return func(sign int) bool { return sign >= 0 }
-	}
-	return func(sign int) bool { return sign == 0 }
-}
-
-// texts compares texts.
-func texts(op, want string) (func(string) bool, error) {
-	switch op {
-	case "=~":
-		pattern, err := regexp.Compile(want)
-		if err != nil {
-			return nil, err
-		}
-		return pattern.MatchString, nil
-	case ":":
-		want = strings.ToLower(want)
-		return func(got string) bool { return strings.Contains(strings.ToLower(got), want) }, nil
-	}
-	want = strings.ToLower(want)
-	holds := ordered(op)
-	return func(got string) bool { return holds(strings.Compare(strings.ToLower(got), want)) }, nil
-}
-
-// instant reads a time, or a day, which is its first moment in UTC.
-func instant(text string) (time.Time, error) {
-	if len(text) == len(time.DateOnly) {
-		return time.Parse(time.DateOnly, text)
-	}
-	return time.Parse(time.RFC3339Nano, text)
 }
