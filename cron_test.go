@@ -10,6 +10,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	scheduler "cloud.google.com/go/scheduler/apiv1"
+	"cloud.google.com/go/scheduler/apiv1/schedulerpb"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/protobuf/proto"
 )
 
 // The emulator reads App Engine's files of its folder; `cron list` shows what it
@@ -101,6 +108,67 @@ func TestCronSweeps(t *testing.T) {
 		}
 		if !strings.Contains(stdout, "  running  ") {
 			t.Fatalf("the sweep failed:\n%s", stdout)
+		}
+	}
+}
+
+// Jobs that were acknowledged are there after kill -9, as they were.
+func TestJobsSurviveKill(t *testing.T) {
+	dir := t.TempDir()
+	var host string
+	run := func() *process {
+		t.Helper()
+		cmd := exec.CommandContext(context.WithoutCancel(t.Context()), os.Args[0], "emulator", "--data="+dir, "--console-addr=off",
+			"--cloud-tasks-addr=127.0.0.1:0", "--datastore-addr=127.0.0.1:0", "--memcached-addr=127.0.0.1:0")
+		cmd.Env, cmd.Dir = []string{"LATCHWORK_TEST_MAIN=1", "HOME=" + dir}, dir
+		p := launch(t, cmd)
+		_, host, _ = strings.Cut(p.expect(t, "CLOUD_TASKS_EMULATOR_HOST="), "=")
+		return p
+	}
+	const parent = "projects/p/locations/l"
+	acknowledged := map[string]*schedulerpb.Job{}
+	for round := range 4 {
+		p := run()
+		client, err := scheduler.NewCloudSchedulerClient(t.Context(), option.WithEndpoint(host), option.WithoutAuthentication(),
+			option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for job, err := range client.ListJobs(t.Context(), &schedulerpb.ListJobsRequest{Parent: parent}).All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if want := acknowledged[job.GetName()]; !proto.Equal(job, want) {
+				t.Errorf("after kill %d: %v\nwant %v", round, job, want)
+			}
+			found++
+		}
+		if found != len(acknowledged) {
+			t.Errorf("after kill %d: %d jobs, want %d", round, found, len(acknowledged))
+		}
+		for i := range 20 {
+			job, err := client.CreateJob(t.Context(), &schedulerpb.CreateJobRequest{Parent: parent, Job: &schedulerpb.Job{
+				Name: fmt.Sprintf("%s/jobs/j-%d-%d", parent, round, i), Schedule: "0 0 1 1 *",
+				Target: &schedulerpb.Job_HttpTarget{HttpTarget: &schedulerpb.HttpTarget{Uri: "http://127.0.0.1:1/"}},
+			}})
+			if err == nil && i%2 == 0 {
+				job, err = client.PauseJob(t.Context(), &schedulerpb.PauseJobRequest{Name: job.GetName()})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			acknowledged[job.GetName()] = job
+			if i%5 == 0 {
+				if err := client.DeleteJob(t.Context(), &schedulerpb.DeleteJobRequest{Name: job.GetName()}); err != nil {
+					t.Fatal(err)
+				}
+				delete(acknowledged, job.GetName())
+			}
+		}
+		p.kill(t)
+		if err := client.Close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
