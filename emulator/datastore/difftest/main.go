@@ -132,15 +132,21 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	}
 	began := time.Now()
 	found, err := r.All(ctx, scripts, o.workers, o.keepGoing)
-	if err != nil {
+	if err != nil && !errors.Is(err, context.Canceled) {
 		return err
+	}
+	if err != nil {
+		o.shrink, o.examples = false, "" // interrupted: only what is known
+		fmt.Fprintln(stdout, "interrupted")
 	}
 	var failures []*diff.Failure
 	for _, f := range found {
 		if f.Entry == "" {
 			failures = append(failures, f)
-		} else if err := writeExample(ctx, r, f, o.examples); err != nil {
-			return err
+		} else if o.examples != "" {
+			if err := writeExample(ctx, r, f, o.examples); err != nil {
+				return err
+			}
 		}
 	}
 	for i, f := range failures {
@@ -162,7 +168,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if len(failures) > 0 {
 		return errDifferent
 	}
-	return nil
+	return err
 }
 
 // subjects are the sorts of scripts that were asked for; none means all.

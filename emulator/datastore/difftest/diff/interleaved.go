@@ -82,8 +82,14 @@ func (r *Runner) justifyHistory(ctx context.Context, of string, s script.Script,
 		if !e.covers(of, "history") {
 			continue
 		}
-		// The only thing that an entry may say: queries aren't protected, what is
-		// looked up and written is.
+		if e.Match != nil {
+			if e.Match(&Case{of: of, history: history}) {
+				return e, nil
+			}
+			continue
+		}
+		// What an entry without Match says: queries aren't protected, what is looked
+		// up and written is.
 		ordered, err := r.serial(ctx, s, acknowledged, history, false)
 		if err != nil {
 			return nil, err

@@ -50,6 +50,7 @@ type Case struct {
 
 	of      string // the server's name
 	past    *history
+	history []answered   // of interleaved transactions; nil elsewhere
 	refused map[int]bool // steps that one server took and the other refused, and their transactions
 }
 

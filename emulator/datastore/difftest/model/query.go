@@ -18,12 +18,13 @@ type Quirks struct {
 	KeyFirst    bool // sorting by key leaves out the orders after it, a filter for one key leaves out all
 	ByName      bool // what is projected sorts before what is distinct, if its name does
 	NotNearest  bool // find_nearest is ignored
+	Forgotten   bool // what a start cursor cut off counts no more for what is distinct
 	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
 }
 
 // Or joins two sets of mistakes.
 func (q Quirks) Or(o Quirks) Quirks {
-	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Forgotten || o.Forgotten, q.Unindexed || o.Unindexed}
 }
 
 // Row is a result: an entity, and the values of the columns by which it was
@@ -203,7 +204,11 @@ func (a Answer) More() pb.QueryResultBatch_MoreResultsType {
 func (m *Query) Run(entities []*pb.Entity, start, end *Position) Answer {
 	var a Answer
 	a.atLimit = m.limit == 0
-	for _, row := range m.rows(entities) {
+	rows := m.rows(entities)
+	if m.quirks.Forgotten && start != nil {
+		rows = slices.DeleteFunc(rows, func(row Row) bool { return !m.after(row, start) })
+	}
+	for _, row := range m.unique(rows) {
 		switch {
 		case start != nil && !m.after(row, start):
 		case end != nil && m.after(row, end):
@@ -227,7 +232,7 @@ func After(row Row) *Position { return &Position{row: row} }
 
 func (m *Query) after(row Row, p *Position) bool { return m.compare(row, p.row) > 0 }
 
-// rows are all results in order.
+// rows are all rows that meet the filters, in order.
 func (m *Query) rows(entities []*pb.Entity) []Row {
 	var all []Row
 	for _, e := range entities {
@@ -238,7 +243,7 @@ func (m *Query) rows(entities []*pb.Entity) []Row {
 		all = append(all, m.rowsOf(e)...)
 	}
 	slices.SortStableFunc(all, m.compare)
-	return m.unique(all)
+	return all
 }
 
 // unique keeps the first row of each result.

@@ -44,7 +44,6 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 	if len(a.terms) == 0 {
 		return base, nil
 	}
-	slices.SortFunc(a.terms, func(a, b term) int { return strings.Compare(a.name, b.name) }) // as an index has them
 	if len(base.GetProjection()) > 0 {
 		return base, a.checkProjected(base.GetProjection())
 	}
@@ -55,6 +54,7 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 			a.allKinds.limit = int(base.GetLimit().GetValue())
 		}
 		base.Offset, base.Limit = 0, nil
+		slices.SortFunc(a.terms, func(a, b term) int { return strings.Compare(a.name, b.name) }) // as an index would
 		return base, nil
 	}
 	for i := range a.terms {
