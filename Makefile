@@ -51,12 +51,21 @@ diff-datastore: ## COUNT (5000) random operations from SEED (1) sent to our Data
 	$(GO) run ./emulator/datastore/difftest -seed $(SEED) -count $(COUNT) $(DIFFFLAGS)
 
 .PHONY: test-clients
-test-clients: ## Clients in other languages (Node, from npm) against the emulators.
-	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -run 'TestNode' -v ./emulator/datastore
+test-clients: ## All of gcloud, and clients in other languages (Node, from npm), against the emulators.
+	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -timeout 60m -run 'TestNode|TestGcloud' -v ./emulator/datastore ./emulator/cloudtasks
+
+KILLS ?= 200
+.PHONY: kill-cloudtasks
+kill-cloudtasks: ## The Cloud Tasks emulator killed KILLS (200) times under load; the books balance.
+	$(GO) test -count=1 -timeout 60m -run TestKillLoop -v ./emulator/cloudtasks -kills $(KILLS)
 
 .PHONY: bench-datastore
 bench-datastore: ## The Datastore emulator beside Google's two, in one run (20 minutes; BENCHFLAGS=-million adds a million entities).
 	cd bench && $(GO) run ./datastore $(BENCHFLAGS)
+
+.PHONY: bench-cloudtasks
+bench-cloudtasks: ## The Cloud Tasks emulator beside servers that do nothing (BENCHFLAGS=-million adds a million tasks).
+	cd bench && $(GO) run ./cloudtasks $(BENCHFLAGS)
 
 FUZZTIME ?= 30s
 .PHONY: fuzz
