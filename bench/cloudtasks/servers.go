@@ -50,16 +50,29 @@ type server struct {
 	addr   string
 	stderr bytes.Buffer
 	client *tasks.Client
+	ended  chan struct{} // closed when the process has
 }
 
 // start runs a server and returns when it has answered. dir is the data folder of
-// one that is onDisk.
-func start(ctx context.Context, binary string, kind int, dir string, flags ...string) (*server, error) {
+// one that is onDisk. The port that it chooses may be taken by another program
+// before the server has it: then it chooses again.
+func start(ctx context.Context, binary string, kind int, dir string, flags ...string) (s *server, err error) {
+	for range 5 {
+		if s, err = startOnce(ctx, binary, kind, dir, flags...); !errors.Is(err, errEnded) {
+			break
+		}
+	}
+	return s, err
+}
+
+var errEnded = errors.New("the server has ended")
+
+func startOnce(ctx context.Context, binary string, kind int, dir string, flags ...string) (*server, error) {
 	l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	s := &server{kind: kind, addr: l.Addr().String()}
+	s := &server{kind: kind, addr: l.Addr().String(), ended: make(chan struct{})}
 	if err := l.Close(); err != nil {
 		return nil, err
 	}
@@ -86,6 +99,10 @@ func start(ctx context.Context, binary string, kind int, dir string, flags ...st
 	if err := s.cmd.Start(); err != nil {
 		return nil, err
 	}
+	go func() {
+		defer close(s.ended)
+		_ = s.cmd.Wait()
+	}()
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	for !s.answers(ctx) {
@@ -93,6 +110,8 @@ func start(ctx context.Context, binary string, kind int, dir string, flags ...st
 		case <-ctx.Done():
 			s.stop()
 			return nil, fmt.Errorf("%v did not answer: %w\n%s", s.cmd.Args, ctx.Err(), s.stderr.String())
+		case <-s.ended:
+			return nil, fmt.Errorf("%v: %w\n%s", s.cmd.Args, errEnded, s.stderr.String())
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -139,17 +158,12 @@ func (s *server) end(signal os.Signal) {
 	if s.client != nil {
 		_ = s.client.Close()
 	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		_ = s.cmd.Wait()
-	}()
 	_ = s.cmd.Process.Signal(signal)
 	select {
-	case <-ended:
+	case <-s.ended:
 	case <-time.After(20 * time.Second):
 		_ = s.cmd.Process.Kill()
-		<-ended
+		<-s.ended
 	}
 }
 
