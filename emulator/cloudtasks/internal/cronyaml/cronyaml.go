@@ -11,7 +11,7 @@ import (
 	"go.yaml.in/yaml/v4"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/appyaml"
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/schedule"
 )
 

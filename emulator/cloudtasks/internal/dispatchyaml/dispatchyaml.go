@@ -7,7 +7,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/appyaml"
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 )
 
 const maxRules = 1000

@@ -9,7 +9,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/appyaml"
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 )
 
 // Limits of the file and of the service.

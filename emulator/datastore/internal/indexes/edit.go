@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 	"go.yaml.in/yaml/v4"
 )
 
@@ -29,7 +30,7 @@ type AboveError struct{ Line int }
 
 // Error states the rule.
 func (e *AboveError) Error() string {
-	return (&SyntaxError{e.Line, `the index stands above the line "` + marker + `": only you can delete it`}).Error()
+	return (&appyaml.Error{Line: e.Line, Rule: `the index stands above the line "` + marker + `": only you can delete it`}).Error()
 }
 
 // With returns the text of f with entries for the definitions that it lacks,

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 )
 
 func TestParse(t *testing.T) {
@@ -49,38 +50,38 @@ func TestParseErrors(t *testing.T) {
 		return b.String()
 	}
 	for _, c := range []struct{ text, want string }{
-		{strings.Repeat("#", 1<<20) + "\n", "the file has 1048577 bytes: at most 1048576 are read"},
+		{strings.Repeat("#", 1<<20) + "\n", "the file is longer than 1048576 bytes"},
 		{"indexes:\n- kind: \xff\n", "the file is not UTF-8"},
 		{"indexes: [\n", "line 2: did not find expected node content"},
 		{"a: b: c\n", "line 1: mapping values are not allowed in this context"},
 		{"indexes:\n---\nindexes:\n", "line 2: another document begins: there must be one"},
-		{"- kind: K\n", `line 1: the file must have fields, like "indexes: "`},
+		{"- kind: K\n", `line 1: the file must have fields, as in "indexes: …"`},
 		{"indices:\n", `line 1: the file has an unknown field "indices": there is indexes`},
 		{"indexes:\nindexes:\n", `line 2: the file has the field "indexes" twice`},
 		{"indexes: 3\n", "line 1: indexes must be a list"},
-		{"indexes:\n- K\n", `line 2: an index must have fields, like "kind: "`},
+		{"indexes:\n- K\n", `line 2: an index must have fields, as in "kind: …"`},
 		{"indexes:\n- kind: K\n  Properties:\n  - name: a\n", `line 3: an index has an unknown field "Properties": there is kind, ancestor, properties`},
 		{"indexes:\n- properties:\n  - name: a\n", "line 2: an index lacks its kind"},
 		{"indexes:\n- kind:\n  properties:\n  - name: a\n", "line 2: an index lacks its kind"},
-		{"indexes:\n- kind: ''\n  properties:\n  - name: a\n", "line 2: the kind is the empty string"},
-		{"indexes:\n- kind: [K]\n  properties:\n  - name: a\n", "line 2: kind must be a name"},
+		{"indexes:\n- kind: ''\n  properties:\n  - name: a\n", "line 2: an index lacks its kind"},
+		{"indexes:\n- kind: [K]\n  properties:\n  - name: a\n", "line 2: kind must be a text"},
 		{"indexes:\n- kind: " + strings.Repeat("K", 1501) + "\n", "line 2: the kind is longer than 1500 bytes"},
-		{"indexes:\n- kind: K\n  ancestor: maybe\n", `line 3: ancestor "maybe": must be yes or no`},
+		{"indexes:\n- kind: K\n  ancestor: maybe\n", `line 3: ancestor "maybe": must be True or False`},
 		{"indexes:\n- kind: K\n", `line 2: the index of the kind "K" has 0 properties: it needs from 1 to 100`},
 		{"indexes:\n- kind: K\n  properties: a\n", "line 3: properties must be a list"},
 		{"indexes:\n- kind: K\n  properties: []\n", `line 2: the index of the kind "K" has 0 properties: it needs from 1 to 100`},
 		{k + many(101, func(i int) string { return fmt.Sprintf("  - name: p%d\n", i) }), `line 2: the index of the kind "K" has 101 properties: it needs from 1 to 100`},
-		{k + "  - name: ''\n", "line 2: the property is the empty string"},
+		{k + "  - name: ''\n", "line 4: a property lacks its name"},
 		{k + "  - direction: asc\n", "line 4: a property lacks its name"},
 		{k + "  - name: a\n    direction: up\n", `line 5: direction "up": must be asc or desc`},
 		{k + "  - name: a\n    mode: geospatial\n", `line 5: a property has an unknown field "mode": there is name, direction`},
 		{k + "  - name: __key__\n  - name: a\n  - name: __key__\n    direction: desc\n", `line 2: the index of the kind "K" has __key__ 2 times: at most once`},
-		{"indexes:\n- &x\n  kind: K\n  properties:\n  - name: a\n- *x\n", `line 6: an index must have fields, like "kind: "`},
+		{"indexes:\n- &x\n  kind: K\n  properties:\n  - name: a\n- *x\n", `line 6: aliases are not supported`},
 		{"indexes:\n- kind: &x K\n  properties: [{name: *x}]\n", "line 3: aliases are not supported"},
 		{"indexes:\n" + many(1001, func(i int) string { return fmt.Sprintf("- kind: K%d\n  properties: [{name: a}]\n", i) }), "line 2: there are 1001 indexes: at most 1000 are supported"},
 	} {
 		_, err := Parse([]byte(c.text))
-		if _, ok := errors.AsType[*SyntaxError](err); !ok || err.Error() != c.want {
+		if _, ok := errors.AsType[*appyaml.Error](err); !ok || err.Error() != c.want {
 			t.Errorf("%.100q:\n got %v\nwant %s", c.text, err, c.want)
 		}
 	}
@@ -194,8 +195,8 @@ func FuzzParse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte, kind, property string) {
 		file, err := Parse(text)
 		if err != nil {
-			if _, ok := errors.AsType[*SyntaxError](err); !ok {
-				t.Fatalf("%v is no SyntaxError", err)
+			if _, ok := errors.AsType[*appyaml.Error](err); !ok {
+				t.Fatalf("%v is no appyaml.Error", err)
 			}
 			return
 		}

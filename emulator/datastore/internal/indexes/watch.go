@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"time"
+
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 )
 
 // interval is how often the file is looked at, and how long a new index may wait
@@ -66,7 +68,7 @@ func (f *file) load() error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a file", f.path)
 	}
-	text, err := io.ReadAll(io.LimitReader(r, maxFile+1))
+	text, err := io.ReadAll(io.LimitReader(r, appyaml.MaxFile+1))
 	if err != nil {
 		return err
 	}

@@ -126,6 +126,9 @@ func Fields(n *yaml.Node, what string, names ...string) (*Mapping, error) {
 // Line is where the mapping begins.
 func (m *Mapping) Line() int { return m.node.Line }
 
+// Node returns the node of a field, nil if it isn't there.
+func (m *Mapping) Node(field string) *yaml.Node { return m.fields[field] }
+
 // Get returns the node of a field, nil if it isn't there or empty.
 func (m *Mapping) Get(field string) *yaml.Node {
 	n := m.fields[field]
