@@ -96,14 +96,6 @@ func firestoreErrors() []Entry {
 			Source:   "proto: `FindNearest.distance_result_property`",
 		},
 		{
-			ID: "fs-find-nearest-unchecked", Of: "FS", Aspect: "error",
-			Match: func(c *Case) bool {
-				return isSearch(c.Step.Request) && c.Ours.Code == codes.InvalidArgument && c.Theirs.Code == codes.OK
-			},
-			Sentence: "ignores `find_nearest`, whatever it says",
-			Source:   "proto: `Query.find_nearest`",
-		},
-		{
 			ID: "fs-reserve-crash", Of: "FS", Aspect: "error",
 			Match:    crashed(firestoreCrash(), "fs-reserve-crash"),
 			Sentence: "fails where a negative identifier, or the largest one, is to be reserved",

@@ -229,14 +229,6 @@ func olderErrors() []Entry {
 			Source:   "FS",
 		},
 		{
-			ID: "ds-gql-datetime", Of: "DS", Aspect: "error",
-			Match: func(c *Case) bool {
-				return isGQL(c.Step.Request) && strings.HasPrefix(c.Difference.Theirs, "InvalidArgument: Invalid datetime text (does not match pattern): ") && !otherMistake(c)
-			},
-			Sentence: "doesn't read nanoseconds in DATETIME",
-			Source:   "docs: the GQL reference, RFC 3339; FS",
-		},
-		{
 			ID: "ds-reserved-projection", Of: "DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: projections are not supported for the property: __") && c.Theirs.Code == codes.OK

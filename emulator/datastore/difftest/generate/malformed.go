@@ -266,6 +266,10 @@ func (g *generator) badRequest() {
 	case 11:
 		ask.ReadOptions = &pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadConsistency_{
 			ReadConsistency: pick[pb.ReadOptions_ReadConsistency](g, 0, 1, 2, 9)}}
+		if g.one(2) {
+			g.add(&pb.LookupRequest{ProjectId: script.Project, ReadOptions: ask.ReadOptions, Keys: []*pb.Key{g.key()}})
+			break
+		}
 		g.add(ask)
 	case 12:
 		ask.ReadOptions = within([]byte(pick(g, "", "bogus")))
