@@ -26,15 +26,15 @@ func TestLikeItself(t *testing.T) {
 	table := slices.DeleteFunc(Justified(), func(e Entry) bool { return e.ID != "read-time-text" })
 	modes(t, func(t *testing.T, mode string) {
 		r := &Runner{Ours: Server{"ours", serve(t, mode)}, Theirs: []Server{{"FS", serve(t, mode)}}, Table: table, Counts: NewCounts()}
-		failures, err := r.All(t.Context(), generate.Scripts(1, 600), 4, 1)
+		failures, err := r.All(t.Context(), generate.Scripts(1, 300), 4, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, f := range failures {
 			t.Error(f)
 		}
-		if n := r.Counts.Operations(); n < 600 {
-			t.Errorf("%d operations; want 600", n)
+		if n := r.Counts.Operations(); n < 300 {
+			t.Errorf("%d operations; want 300", n)
 		}
 	})
 }
