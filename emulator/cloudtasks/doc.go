@@ -28,19 +28,20 @@
 // # Not guaranteed
 //
 // As with the real service: order, and that a task runs only once. A queue whose
-// targets answer 429 or 503 is slowed down only with Options.Throttle, by a model:
-// nobody has recorded the real rule. Nobody is asked who they are: policies are
-// kept and grant everything, keys are kept and encrypt nothing. What is known of
-// v2beta2 and of pull queues comes from their documentation; the texts of their
-// errors are our own.
+// targets answer 429 or 503 is slowed down only with Options.Throttle (the
+// program's flag --throttle), by a model: nobody has recorded the real rule.
+// Nobody is asked who they are: policies are kept and grant everything, keys are
+// kept and encrypt nothing. What is known of v2beta2 and of pull queues comes from
+// their documentation; the texts of their errors are our own.
 //
 // # Failure modes
 //
-// A target may refuse, hang, reset or answer without end: the attempt fails by
-// its deadline and is retried. App Engine targets need an address in
-// Options.AppEngine (the program's flag --app-engine): without one each attempt
-// fails and says so. The first failure of a task and its giving up are logged,
-// and Stats has the last failure of each queue. A full disk fails the calls that
-// would change something, and changes nothing. Close ends deliveries in flight
-// without recording a result.
+// A target may refuse, reset or hang, in the middle of its answer too: the attempt
+// fails, at its deadline at the latest, and is retried. Of an answer without end
+// the first MB is read, and its status counts. App Engine targets need an address
+// in Options.AppEngine (the program's flag --app-engine): without one each attempt
+// fails and says so. The first failure of a task and its giving up are logged, and
+// Stats has the last failure of each queue. A full disk fails the calls that would
+// change something, and changes nothing. Close ends deliveries in flight without
+// recording a result.
 package cloudtasks

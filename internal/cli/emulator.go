@@ -41,6 +41,7 @@ type standIns struct {
 	AppEngine map[string]string `help:"Addresses of App Engine services for App Engine tasks: SERVICE=HOST:PORT, 'default' for the default service and for those not named." var:"LATCHWORK_APP_ENGINE" placeholder:"SERVICE=HOST:PORT" group:"Emulators:"`
 
 	Unlimited   bool     `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
+	Throttle    bool     `help:"Slow queues down whose targets answer 429 or 503, or fail often, by a model of ours (the real rule isn't published)." var:"LATCHWORK_THROTTLE" group:"Emulators:"`
 	AllowHost   []string `help:"Further Host names that HTTP requests may carry." var:"LATCHWORK_ALLOW_HOST" group:"Emulators:"`
 	AllowRemote bool     `help:"Let the emulators listen beyond loopback. They ask nobody who they are." var:"LATCHWORK_ALLOW_REMOTE" group:"Emulators:"`
 
@@ -113,7 +114,7 @@ func (f *standIns) start(ctx context.Context, log *slog.Logger, shutdown func())
 			Shutdown: shutdown,
 		},
 		CloudTasks: &cloudtasks.Options{
-			AppEngine: f.appEngine(), PubSub: f.pubSub, Unlimited: f.Unlimited,
+			AppEngine: f.appEngine(), PubSub: f.pubSub, Unlimited: f.Unlimited, Throttle: f.Throttle,
 			QueueYAML: f.Queues, CronYAML: f.Cron, DispatchYAML: f.Dispatch,
 			Project: cmp.Or(f.project, localProject), Location: cmp.Or(f.location, localLocation),
 		},
