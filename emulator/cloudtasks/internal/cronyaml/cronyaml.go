@@ -11,8 +11,8 @@ import (
 	"go.yaml.in/yaml/v4"
 	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/schedule"
+	"github.com/latchwork/latchwork/emulator/internal/appyaml"
 )
 
 // Limits of the file and of the service.
