@@ -40,7 +40,8 @@ type Options struct {
 	// of HTTP/1.1; nil answers them with 404.
 	Admin http.Handler
 
-	// TaskTombstone is how long the name of an ended task stays taken: 1 h.
+	// TaskTombstone is how long the name of an ended task stays taken; 0: as its
+	// queue says, which is 1 h, and 9 days where queue.yaml made the queue.
 	// QueueTombstone is the same for queues: 72 h. Negative: not at all.
 	TaskTombstone, QueueTombstone time.Duration
 

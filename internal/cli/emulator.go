@@ -40,8 +40,12 @@ type standIns struct {
 
 	AppEngine map[string]string `help:"Addresses of App Engine services for App Engine tasks: SERVICE=HOST:PORT, 'default' for the default service and for those not named." var:"LATCHWORK_APP_ENGINE" placeholder:"SERVICE=HOST:PORT" group:"Emulators:"`
 
-	Unlimited   bool     `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
-	Throttle    bool     `help:"Slow queues down whose targets answer 429 or 503, or fail often, by a model of ours (the real rule isn't published)." var:"LATCHWORK_THROTTLE" group:"Emulators:"`
+	Unlimited bool `help:"Lift the queues' rates, for load tests." var:"LATCHWORK_UNLIMITED" group:"Emulators:"`
+	Throttle  bool `help:"Slow queues down whose targets answer 429 or 503, or fail often, by a model of ours (the real rule isn't published)." var:"LATCHWORK_THROTTLE" group:"Emulators:"`
+
+	TaskTombstone  time.Duration `help:"How long the name of an ended task stays taken; negative: not at all (default: as its queue says, which is 1h, and 9 days with queue.yaml)." var:"LATCHWORK_TASK_TOMBSTONE" placeholder:"DURATION" group:"Emulators:"`
+	QueueTombstone time.Duration `default:"72h" help:"The same for the names of deleted queues." var:"LATCHWORK_QUEUE_TOMBSTONE" group:"Emulators:"`
+
 	AllowHost   []string `help:"Further Host names that HTTP requests may carry." var:"LATCHWORK_ALLOW_HOST" group:"Emulators:"`
 	AllowRemote bool     `help:"Let the emulators listen beyond loopback. They ask nobody who they are." var:"LATCHWORK_ALLOW_REMOTE" group:"Emulators:"`
 
@@ -115,6 +119,7 @@ func (f *standIns) start(ctx context.Context, log *slog.Logger, shutdown func())
 		},
 		CloudTasks: &cloudtasks.Options{
 			AppEngine: f.appEngine(), PubSub: f.pubSub, Unlimited: f.Unlimited, Throttle: f.Throttle,
+			TaskTombstone: f.TaskTombstone, QueueTombstone: f.QueueTombstone,
 			QueueYAML: f.Queues, CronYAML: f.Cron, DispatchYAML: f.Dispatch,
 			Project: cmp.Or(f.project, localProject), Location: cmp.Or(f.location, localLocation),
 		},

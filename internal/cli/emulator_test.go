@@ -10,15 +10,18 @@ import (
 	"time"
 )
 
-// --throttle reaches the queues: one whose target answers 503 is slowed down.
-func TestThrottle(t *testing.T) {
+// The flags reach the queues: names are free as soon as --task-tombstone and
+// --queue-tombstone let them; with --throttle a queue is slowed down whose target
+// answers 503.
+func TestQueueFlags(t *testing.T) {
 	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}))
 	defer target.Close()
 	flags := &standIns{
 		CloudTasksAddr: "127.0.0.1:0", DatastoreAddr: "127.0.0.1:0", MemcachedAddr: "127.0.0.1:0", ConsoleAddr: "off",
-		Ephemeral: true, DatastoreTransactionIdle: time.Minute, Throttle: true,
+		Ephemeral: true, DatastoreTransactionIdle: time.Minute,
+		Throttle: true, TaskTombstone: -1, QueueTombstone: -1,
 	}
 	suite, err := flags.start(t.Context(), slog.New(slog.DiscardHandler), nil)
 	if err != nil {
@@ -45,7 +48,17 @@ func TestThrottle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	call(http.MethodPost, queues, `{"name": "projects/p/locations/l/queues/q", "retryConfig": {"maxBackoff": "0.1s"}}`, new(any))
+	create := func() {
+		t.Helper()
+		call(http.MethodPost, queues, `{"name": "projects/p/locations/l/queues/q", "retryConfig": {"maxBackoff": "0.1s"}}`, new(any))
+		for range 2 {
+			call(http.MethodPost, queues+"/q/tasks", `{"task": {"name": "projects/p/locations/l/queues/q/tasks/t", "httpRequest": {"url": "`+target.URL+`"}}}`, new(any))
+			call(http.MethodDelete, queues+"/q/tasks/t", "", new(any))
+		}
+	}
+	create()
+	call(http.MethodDelete, queues+"/q", "", new(any))
+	create()
 	call(http.MethodPost, queues+"/q/tasks", `{"task": {"httpRequest": {"url": "`+target.URL+`"}}}`, new(any))
 	for {
 		failed := !suite.Stats().CloudTasks.Queues[0].LastFailure.At.IsZero()
