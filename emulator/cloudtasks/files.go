@@ -35,10 +35,16 @@ type files struct {
 	open     []*watch.File
 }
 
+// parent is the location of what the files name.
+func (o *Options) parent() string { return "projects/" + o.Project + "/locations/" + o.Location }
+
 // checkFiles finds what is missing for the files that are to be read.
 func (o *Options) checkFiles() error {
 	if (o.QueueYAML != "" || o.CronYAML != "") && (o.Project == "" || o.Location == "") {
 		return fmt.Errorf("project %q, location %q: queue.yaml and cron.yaml need both for the names of their queues and jobs", o.Project, o.Location)
+	}
+	if (o.QueueYAML != "" || o.CronYAML != "") && !service.ValidLocation(o.parent()) {
+		return fmt.Errorf("project %q, location %q: the names of queues and jobs can have neither: want letters, digits and hyphens, in a project also : and .", o.Project, o.Location)
 	}
 	return nil
 }

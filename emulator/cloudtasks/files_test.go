@@ -283,6 +283,7 @@ func TestFilesAtStart(t *testing.T) {
 		bad + ": line 1: the file":                                     {DispatchYAML: bad},
 		"no such file":                                                 {QueueYAML: filepath.Join(files.dir, "none"), Project: "p", Location: "l"},
 		`project "", location "l": queue.yaml and cron.yaml need both`: {QueueYAML: good, Location: "l"},
+		`project "a/b", location "l": the names of queues`:             {QueueYAML: good, Project: "a/b", Location: "l"},
 	} {
 		server, err := cloudtasks.New(o)
 		if err == nil {

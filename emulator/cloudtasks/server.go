@@ -81,7 +81,7 @@ func New(o *Options) (*Server, error) {
 		transport = dispatch.NewTransport(inFlight)
 	}
 	tokens := identity.New(o.Dir)
-	f := &files{parent: "projects/" + o.Project + "/locations/" + o.Location, location: o.Location, log: logger}
+	f := &files{parent: o.parent(), location: o.Location, log: logger}
 	if err := f.watchDispatch(o.DispatchYAML); err != nil {
 		return nil, err
 	}

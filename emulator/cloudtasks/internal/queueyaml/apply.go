@@ -42,7 +42,7 @@ func (f *File) Apply(s *service.Service, parent string) (changes []Change, err e
 		listed[q.Name] = true
 		done, err := f.applyQueue(s, parent, q)
 		if err != nil {
-			err = fmt.Errorf("line %d: queue %s: %w", q.Line, q.Name, err)
+			err = fmt.Errorf("line %d: queue %s: %s", q.Line, q.Name, status.Convert(err).Message())
 		}
 		changes, errs = append(changes, done...), append(errs, err)
 	}
@@ -56,7 +56,7 @@ func (f *File) Apply(s *service.Service, parent string) (changes []Change, err e
 			continue
 		}
 		if _, err := s.PauseQueue(q.GetName()); err != nil {
-			errs = append(errs, fmt.Errorf("queue %s: %w", id, err))
+			errs = append(errs, fmt.Errorf("queue %s: %s", id, status.Convert(err).Message()))
 			continue
 		}
 		changes = append(changes, Change{id, "paused: the file leaves it out"})

@@ -197,6 +197,26 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// A name that was deleted a moment ago can't be used yet, and the log says so in
+// the words of the service alone.
+func TestApplyTombstone(t *testing.T) {
+	s := open(t)
+	f, err := Parse([]byte("queue: [{name: a, rate: 1/s}]"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Apply(s, parent); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.DeleteQueue(parent + "/queues/a"); err != nil {
+		t.Fatal(err)
+	}
+	const want = "line 1: queue a: The queue cannot be created because a queue with this name existed too recently."
+	if _, err := f.Apply(s, parent); err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 // A queue that can't be what the file says doesn't keep the others back.
 func TestApplyGoesOn(t *testing.T) {
 	s := open(t)

@@ -6,8 +6,12 @@ import (
 	"time"
 )
 
-// maxText bounds the text of a schedule, in bytes.
-const maxText = 1024
+// maxText bounds the text of a schedule, in bytes, and maxShown what an error has
+// of it: the rule must be left where others cut the error to 200 bytes.
+const (
+	maxText  = 1024
+	maxShown = 80
+)
 
 // horizon bounds the search for a time: the fifth Monday of February can be forty
 // years away.
@@ -34,8 +38,8 @@ type SyntaxError struct {
 // Error has the form `schedule "every hour": character 7: rule`.
 func (e *SyntaxError) Error() string {
 	text := e.Text
-	if len(text) > 200 {
-		text = strings.ToValidUTF8(text[:200], "") + "…"
+	if len(text) > maxShown {
+		text = strings.ToValidUTF8(text[:maxShown], "") + "…"
 	}
 	return fmt.Sprintf("schedule %q: character %d: %s", text, e.At+1, e.Rule)
 }

@@ -97,7 +97,7 @@ func TestErrors(t *testing.T) {
 		{"every " + strings.Repeat("x", maxText), "character 1025: a schedule has at most 1024 bytes"},
 	} {
 		s, err := Parse(test.text)
-		if err == nil || !strings.HasSuffix(err.Error(), test.want) {
+		if err == nil || !strings.HasSuffix(err.Error(), test.want) || len(err.Error()) > 200 {
 			t.Errorf("Parse(%.40q) = %v, %v\nwant error %s", test.text, s, err, test.want)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cloud.google.com/go/scheduler/apiv1/schedulerpb"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -33,7 +34,7 @@ func (s *Scheduler) SetFile(parent string, jobs []*schedulerpb.Job) error {
 		}
 		complete(spec, true)
 		if err := check(spec); err != nil {
-			return fmt.Errorf("job %s: %w", j.GetName(), err)
+			return fmt.Errorf("job %s: %s", j.GetName(), status.Convert(err).Message())
 		}
 		if other, taken := s.jobs.Get(spec.GetName()); taken && !other.file {
 			return fmt.Errorf("job %s: %w", spec.GetName(), ErrTaken)

@@ -35,7 +35,7 @@ func (s *Service) UpdateCmekConfig(name string, u *Update) (*cloudtaskspb.CmekCo
 
 func validCmekConfig(name string) bool {
 	location, ok := strings.CutSuffix(name, "/cmekConfig")
-	return ok && validLocation(location)
+	return ok && ValidLocation(location)
 }
 
 func errCmekConfig() error {
@@ -45,5 +45,5 @@ func errCmekConfig() error {
 func validKey(key string) bool {
 	location, rest, ok := strings.Cut(key, "/keyRings/")
 	ring, id, ok2 := strings.Cut(rest, "/cryptoKeys/")
-	return ok && ok2 && len(key) <= maxKey && validLocation(location) && made(ring, 63, "-_") && made(id, 63, "-_")
+	return ok && ok2 && len(key) <= maxKey && ValidLocation(location) && made(ring, 63, "-_") && made(id, 63, "-_")
 }

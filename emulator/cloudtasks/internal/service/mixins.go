@@ -94,7 +94,7 @@ type locations struct {
 
 // GetLocation implements google.cloud.location: any location is there.
 func (l locations) GetLocation(_ context.Context, r *location.GetLocationRequest) (*location.Location, error) {
-	if !validLocation(r.GetName()) {
+	if !ValidLocation(r.GetName()) {
 		return nil, Invalid(textLocationName)
 	}
 	return newLocation(r.GetName()), nil
@@ -103,7 +103,7 @@ func (l locations) GetLocation(_ context.Context, r *location.GetLocationRequest
 // ListLocations implements google.cloud.location: those of the project's queues,
 // or one if there are none.
 func (l locations) ListLocations(_ context.Context, r *location.ListLocationsRequest) (*location.ListLocationsResponse, error) {
-	if !validLocation(r.GetName() + "/locations/x") {
+	if !ValidLocation(r.GetName() + "/locations/x") {
 		return nil, Invalid(`Project name must be formatted: "projects/<PROJECT_ID>".`)
 	}
 	limit, err := Page{Size: r.GetPageSize()}.size(maxTasksPage)

@@ -26,8 +26,8 @@ func made(s string, limit int, extra string) bool {
 	return true
 }
 
-// validLocation reports whether s is projects/P/locations/L.
-func validLocation(s string) bool {
+// ValidLocation reports whether s is projects/P/locations/L.
+func ValidLocation(s string) bool {
 	rest, ok := strings.CutPrefix(s, "projects/")
 	project, location, ok2 := strings.Cut(rest, "/locations/")
 	return ok && ok2 && made(project, 100, "-:.") && made(location, 100, "-")
@@ -36,7 +36,7 @@ func validLocation(s string) bool {
 // validQueue reports whether s is projects/P/locations/L/queues/Q.
 func validQueue(s string) bool {
 	location, id, ok := strings.Cut(s, "/queues/")
-	return ok && validLocation(location) && made(id, maxQueueID, "-")
+	return ok && ValidLocation(location) && made(id, maxQueueID, "-")
 }
 
 // splitQueue returns the parts of a valid queue name.

@@ -40,7 +40,7 @@ func (s *Service) list(what ...string) list { return list{strings.Join(what, "\n
 // CreateQueue adds a queue. What is output only is ignored. q is nil when the
 // request has none.
 func (s *Service) CreateQueue(parent string, q *Queue) (*Queue, error) {
-	if !validLocation(parent) {
+	if !ValidLocation(parent) {
 		return nil, Invalid(textLocationName)
 	}
 	if q == nil {
@@ -163,7 +163,7 @@ func (s *Service) measure(q *Queue) error {
 // them the messages of a version: those that match the filter, which is asked of
 // those messages. The token is of the next page, "" after the last.
 func ListQueues[M proto.Message](s *Service, parent, filtered string, p Page, stats bool, show func(*Queue) M) (queues []M, token string, err error) {
-	if !validLocation(parent) {
+	if !ValidLocation(parent) {
 		return nil, "", Invalid(textLocationName)
 	}
 	limit, err := p.size(maxQueuesPage)
