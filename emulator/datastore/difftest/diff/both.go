@@ -54,6 +54,12 @@ func both() []Entry {
 			Source:   "docs: cursors don't always work with orders on properties of several values",
 		},
 		{
+			ID: "which-version", Of: "FS, DS", Aspect: "error", Either: true,
+			Match:    whichVersion,
+			Sentence: "names another one of several mutations whose entity has another version than they demand",
+			Source:   "no source gives an order of checks",
+		},
+		{
 			ID: "long-text", Of: "FS, DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				before, _, cut := strings.Cut(c.Difference.Ours, "…")

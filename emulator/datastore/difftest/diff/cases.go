@@ -261,6 +261,19 @@ func withoutNull(rows string) string {
 	return strings.ReplaceAll(strings.ReplaceAll(rows, `, "NULL"`, ""), `"NULL"`, "")
 }
 
+// whichVersion matches when both name one of several versions that are demanded.
+func whichVersion(c *Case) bool {
+	const prefix = "FailedPrecondition: the stored version ("
+	r, ok := c.Step.Request.(*pb.CommitRequest)
+	n := 0
+	for _, m := range r.GetMutations() {
+		if m.GetConflictResolutionStrategy() == pb.Mutation_FAIL {
+			n++
+		}
+	}
+	return ok && n > 1 && strings.HasPrefix(c.Difference.Ours, prefix) && strings.HasPrefix(c.Difference.Theirs, prefix)
+}
+
 // twice matches when the other server's lines are ours, some of them again.
 func twice(c *Case) bool {
 	_, ok := c.Step.Request.(*pb.LookupRequest)

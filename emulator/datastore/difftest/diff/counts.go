@@ -20,12 +20,13 @@ type Counts struct {
 	notThere      map[string]int // by message
 	featureCounts map[string]int
 	interleaved   map[string]int
+	hung          map[string]int // by server
 }
 
 // NewCounts returns empty counts.
 func NewCounts() *Counts {
 	return &Counts{steps: map[string]int{}, equal: map[string]int{}, different: map[string]int{}, justifiedBy: map[string]int{},
-		notThere: map[string]int{}, featureCounts: map[string]int{}, interleaved: map[string]int{}}
+		notThere: map[string]int{}, featureCounts: map[string]int{}, interleaved: map[string]int{}, hung: map[string]int{}}
 }
 
 func (c *Counts) add(m map[string]int, key string) {
@@ -51,6 +52,7 @@ func (c *Counts) compared(server string, equal bool) {
 
 func (c *Counts) justified(id string)         { c.add(c.justifiedBy, id) }
 func (c *Counts) unimplemented(text string)   { c.add(c.notThere, text) }
+func (c *Counts) unanswered(server string)    { c.add(c.hung, server) }
 func (c *Counts) interleaving(outcome string) { c.add(c.interleaved, outcome) }
 
 // Operations is how many steps were run.
@@ -86,6 +88,7 @@ func (c *Counts) Summary(table []Entry) string {
 	list("answers that differed", c.different)
 	list("differences justified by", c.justifiedBy)
 	list("interleaved transactions", c.interleaved)
+	list("not answered within a minute", c.hung)
 	list("not there yet", c.notThere)
 	list("features", c.featureCounts)
 	var never []string

@@ -191,6 +191,20 @@ func firestore() []Entry {
 			Source:   "gRPC: a request whose deadline has passed is cancelled; DS",
 		},
 		{
+			ID: "fs-rows-equal", Of: "FS", Aspect: "results",
+			Match: func(c *Case) bool {
+				seen := map[string]bool{}
+				once := slices.DeleteFunc(slices.Clone(c.Theirs.Rows), func(row *pb.EntityResult) bool {
+					again := seen[RowText(row)]
+					seen[RowText(row)] = true
+					return again
+				})
+				return len(c.query().GetProjection()) > 0 && equalAndUnequal(c.query()) && rowsText(once) == c.Difference.Ours
+			},
+			Sentence: "repeats a row of a projection for each value of a property that must equal something and also has an inequality",
+			Source:   "docs: a property that equals one value doesn't order results",
+		},
+		{
 			ID: "fs-unindexed-entity", Of: "FS", Aspect: "results, skipped", Quirk: model.Quirks{Unindexed: true},
 			Sentence: "indexes what lies within an entity that is excluded from indexes",
 			Source:   "docs: excluding an embedded entity excludes all its properties; DS",

@@ -104,7 +104,7 @@ func older() []Entry {
 			Match: func(c *Case) bool {
 				switch c.Difference.Aspect {
 				case "found", "missing", "results", "skipped", "versions":
-					return laterSnapshot(c) && !twice(c) && !c.inPast()
+					return laterSnapshot(c) && !twice(c) && !unindexedLast(c) && !c.inPast()
 				}
 				return false
 			},
@@ -194,6 +194,17 @@ func older() []Entry {
 			},
 			Sentence: "has its own idea of which entities are distinct in a property with several values",
 			Source:   "proto: `Query.distinct_on`, the first result for each combination of values; FS",
+		},
+		{
+			ID: "ds-key-order-projection", Of: "DS", Aspect: "results, skipped, error",
+			Match: func(c *Case) bool {
+				q := c.query()
+				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
+				return at >= 0 && at < len(q.GetOrder())-1 && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
+					(c.Theirs.Code == codes.OK && (c.Difference.Aspect == "skipped" || len(c.Theirs.Rows) > len(c.Ours.Rows)) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
+			},
+			Sentence: "ignores orders after `__key__`, and so finds entities that lack what is projected, or fails",
+			Source:   "FS",
 		},
 		{
 			ID: "ds-key-order", Of: "DS", Aspect: "results, skipped", Quirk: model.Quirks{KeyFirst: true},

@@ -163,7 +163,7 @@ func olderErrors() []Entry {
 		{
 			ID: "ds-transaction-kept", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return c.transaction() != 0 && c.refused[c.transaction()] && c.Theirs.Code == codes.OK && (c.Difference.Ours == "InvalidArgument: Invalid transaction." ||
+				return c.transaction() != 0 && c.refused[c.transaction()] && (c.Theirs.Code == codes.OK || c.Difference.Theirs == "InvalidArgument: Cannot modify entities in a read-only transaction.") && (c.Difference.Ours == "InvalidArgument: Invalid transaction." ||
 					c.Difference.Ours == "InvalidArgument: Transaction is invalid or closed.")
 			},
 			Sentence: "took an earlier request of the transaction that we refused",
@@ -240,7 +240,7 @@ func olderErrors() []Entry {
 			ID: "ds-deleted-version-failed", Of: "DS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
 				return (c.Ours.Code == codes.OK || strings.HasPrefix(c.Difference.Ours, "FailedPrecondition: the stored version (of ")) && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (0) does not match the required base version") &&
-					ofMutations(func(m *pb.Mutation) bool { return demandsOfMissing(c, m) })(c.Step.Request)
+					ofMutations(func(m *pb.Mutation) bool { return demandsOfMissing(c, m) })(c.Step.Request) && !whichVersion(c)
 			},
 			Sentence: "doesn't take the version of a deletion for one that the missing entity has",
 			Source:   "proto: a missing entity has a version; FS",

@@ -57,6 +57,21 @@ func depth(f *pb.Filter) int {
 
 func metadataKind(kind string) bool { return strings.HasPrefix(kind, "__") && kind != "" }
 
+// equalAndUnequal reports whether some property has an equality and an
+// inequality.
+func equalAndUnequal(q *pb.Query) bool {
+	equal, unequal := map[string]bool{}, map[string]bool{}
+	for _, f := range model.PropertyFilters(q.GetFilter()) {
+		name := f.GetProperty().GetName()
+		equal[name] = equal[name] || f.GetOp() == pb.PropertyFilter_EQUAL || f.GetOp() == pb.PropertyFilter_IN
+		unequal[name] = unequal[name] || model.IsInequality(f.GetOp())
+		if equal[name] && unequal[name] {
+			return true
+		}
+	}
+	return false
+}
+
 func isSearch(request proto.Message) bool { return queryOf(request).GetFindNearest() != nil }
 
 // inTransaction reports whether a request names a transaction.

@@ -212,7 +212,17 @@ func (r *Runner) Run(ctx context.Context, s script.Script) (*Failure, error) {
 			past.leave(ctx, step, mine, ours)
 		}
 		for i, other := range others {
-			if other == nil || other.Unresolved != mine.Unresolved {
+			switch {
+			case other == nil:
+				continue
+			case other.Code == codes.DeadlineExceeded && mine.Code != codes.DeadlineExceeded:
+				r.Counts.unanswered(r.Theirs[i].Name)
+				theirs[i] = nil
+				continue
+			case other.Unresolved != mine.Unresolved:
+				if (mine.Code == codes.OK) != (other.Code == codes.OK) {
+					refused[i][step.ID] = true
+				}
 				continue
 			}
 			c := &Case{Step: step, Ours: mine, Theirs: other, of: r.Theirs[i].Name, past: past, refused: refused[i]}

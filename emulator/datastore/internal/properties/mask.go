@@ -87,7 +87,7 @@ func (m Mask) copy(dst, src *pb.Entity) {
 		}
 		to := dst.GetProperties()[name].GetEntityValue()
 		if to == nil {
-			to = &pb.Entity{Key: from.GetKey()}
+			to = &pb.Entity{} // its key is none of what the mask names
 		}
 		before := len(to.Properties)
 		sub.copy(to, from)

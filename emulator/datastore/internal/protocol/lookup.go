@@ -96,6 +96,9 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 	}
 
 	resp := &pb.LookupResponse{Transaction: r.transaction, ReadTime: r.timestamp(), Deferred: asked[len(found):]}
+	if req.GetReadOptions().GetReadConsistency() == pb.ReadOptions_EVENTUAL {
+		version = 0 // as documented
+	}
 	var wire []byte
 	for i, e := range found {
 		if e == nil {
