@@ -307,6 +307,36 @@ func TestPages(t *testing.T) {
 	})
 }
 
+// A page of queues stays below what gRPC clients take, however much queues say.
+func TestPagesOfBigQueues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := start(t, nil, &recorder{})
+		const count = 60
+		big := strings.Repeat("x", 79<<10)
+		for i := range count {
+			must[*cloudtaskspb.Queue](t)(e.tasks.CreateQueue(t.Context(), &cloudtaskspb.CreateQueueRequest{Parent: location, Queue: &cloudtaskspb.Queue{
+				Name: fmt.Sprintf("%s/queues/q%d", location, i),
+				HttpTarget: &cloudtaskspb.HttpTarget{HeaderOverrides: []*cloudtaskspb.HttpTarget_HeaderOverride{
+					{Header: &cloudtaskspb.HttpTarget_Header{Key: "X", Value: big}},
+				}},
+			}}))
+		}
+		queues, found := e.tasks.ListQueues(t.Context(), &cloudtaskspb.ListQueuesRequest{Parent: location}), map[string]bool{}
+		for q, err := range queues.All() {
+			if err != nil {
+				t.Fatal(err)
+			}
+			found[q.GetName()] = true
+			if page, ok := queues.Response.(proto.Message); !ok || proto.Size(page) > 4<<20 {
+				t.Fatalf("a page of %T has %d bytes", queues.Response, proto.Size(page))
+			}
+		}
+		if len(found) != count {
+			t.Errorf("%d queues, want %d", len(found), count)
+		}
+	})
+}
+
 // Full tasks of a megabyte must fit into messages of 4 MB.
 func TestPagesOfLargeTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

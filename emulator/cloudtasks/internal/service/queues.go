@@ -16,7 +16,13 @@ import (
 	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/filter"
 )
 
-const maxQueuesPage = 9800
+const (
+	maxQueuesPage = 9800
+
+	// maxQueueOverhead is what an answer has of a queue beside its spec, at most:
+	// times, lives and measurements.
+	maxQueueOverhead = 256
+)
 
 // A Service is what the versions of the API have in common. New makes it.
 type Service struct {
@@ -185,7 +191,12 @@ func ListQueues[M proto.Message](s *Service, parent, filtered string, p Page, st
 		return nil, "", toStatus(err, verbOther)
 	}
 	stats = stats || strings.Contains(filtered, "stats")
-	for _, d := range found {
+	size := 0
+	for i, d := range found {
+		if size += len(d.Spec) + maxQueueOverhead; size > maxPageBytes && i > 0 {
+			found, more = found[:i], true
+			break
+		}
 		q, err := load(d)
 		if err != nil {
 			return nil, "", err
