@@ -354,8 +354,35 @@ func TestPropertyMasks(t *testing.T) {
 		t.Errorf("after a masked upsert: %v; want %v", got, want)
 	}
 	want = &pb.Entity{Properties: map[string]*pb.Value{"e": nested(1)}}
+	keyed := upsert(key("A", "x"), "e", nested(1))
+	keyed.GetUpsert().GetProperties()["e"].GetEntityValue().Key = key("B", "within")
+	a.mustCommit(nil, keyed)
 	if got := (&pb.Entity{Properties: lookup("e.e")}); !proto.Equal(got, want) {
 		t.Errorf("a masked lookup: %v; want %v", got, want)
+	}
+}
+
+// TestVersionsOfTheMissing: a lookup that finds nothing tells of which snapshot
+// it speaks, unless it is eventually consistent.
+func TestVersionsOfTheMissing(t *testing.T) {
+	a := api{start(t, nil).raw(), t}
+	version := func(o *pb.ReadOptions) int64 {
+		t.Helper()
+		resp, err := a.Lookup(t.Context(), &pb.LookupRequest{ProjectId: project, ReadOptions: o, Keys: []*pb.Key{key("A", "x")}})
+		if err != nil || len(resp.GetMissing()) != 1 {
+			t.Fatal(resp, err)
+		}
+		return resp.GetMissing()[0].GetVersion()
+	}
+	if v := version(nil); v <= 0 {
+		t.Errorf("in an empty database: %d", v)
+	}
+	a.mustCommit(nil, put("A", "y", 1))
+	if v := version(nil); v <= 1 {
+		t.Errorf("after a commit: %d", v)
+	}
+	if v := version(&pb.ReadOptions{ConsistencyType: &pb.ReadOptions_ReadConsistency_{ReadConsistency: pb.ReadOptions_EVENTUAL}}); v != 0 {
+		t.Errorf("eventually consistent: %d; want none", v)
 	}
 }
 
