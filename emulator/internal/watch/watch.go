@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -94,7 +95,8 @@ func (f *File) look() {
 
 // read hands the file to accept.
 func (f *File) read() error {
-	r, err := os.Open(f.path)
+	// A pipe without a writer would be waited for.
+	r, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}

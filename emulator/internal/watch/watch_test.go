@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -84,7 +85,11 @@ func TestOpen(t *testing.T) {
 	if err := os.WriteFile(file, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for path, want := range map[string]string{file: file + ": line 7: no", dir: "is not a file", filepath.Join(dir, "none"): "no such file"} {
+	pipe := filepath.Join(dir, "pipe") // nobody writes to it
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string]string{file: file + ": line 7: no", dir: "is not a file", pipe: "is not a file", filepath.Join(dir, "none"): "no such file"} {
 		if _, err := Open(path, nil, accept); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("Open(%s): %v, want %s", path, err, want)
 		}

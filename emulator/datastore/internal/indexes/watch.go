@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator/internal/appyaml"
@@ -54,7 +55,8 @@ func openFile(path string, optional bool) (*file, error) {
 // load reads the file into content. When it returns an error, content is as it
 // was.
 func (f *file) load() error {
-	r, err := os.Open(f.path)
+	// A pipe without a writer would be waited for.
+	r, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
