@@ -48,7 +48,7 @@ func both() []Entry {
 		{
 			ID: "turned-cursor", Of: "FS, DS", Aspect: "results, skipped, more", Either: true,
 			Match: func(c *Case) bool {
-				return c.turned() && c.Difference.Theirs != "MORE_RESULTS_AFTER_LIMIT" && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
+				return c.turned() && len(c.query().GetDistinctOn()) == 0 && c.Difference.Theirs != "MORE_RESULTS_AFTER_LIMIT" && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
 			},
 			Sentence: "has its own idea of where a cursor is in the reversed query when the property that it sorts by has several values",
 			Source:   "docs: cursors don't always work with orders on properties of several values",
@@ -58,6 +58,21 @@ func both() []Entry {
 			Match:    whichVersion,
 			Sentence: "names another one of several mutations whose entity has another version than they demand",
 			Source:   "no source gives an order of checks",
+		},
+		{
+			ID: "ancestor-twice", Of: "FS, DS", Aspect: "error",
+			Match: func(c *Case) bool {
+				return c.Ours.Code == codes.OK && c.Difference.Theirs == "InvalidArgument: All disjunctions must have a common and unique ancestor constraint." &&
+					ancestorTwice(c.query())
+			},
+			Sentence: "refuses an alternative that names the one ancestor of the query twice",
+			Source:   "proto: all disjuncts may have the same HAS_ANCESTOR",
+		},
+		{
+			ID: "lock-wait", Of: "FS, DS", Aspect: "error", Diverges: true, NoExample: "we wait a minute in it",
+			Match:    waits,
+			Sentence: "gives up waiting for a lock after two seconds, or has none, where a transaction is open whose commit was refused",
+			Source:   "docs: locks are released when their transaction ends; ours times out after 60 s without requests",
 		},
 		{
 			ID: "long-text", Of: "FS, DS", Aspect: "error",

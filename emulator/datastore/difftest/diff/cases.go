@@ -126,7 +126,7 @@ func unindexedLast(c *Case) bool {
 	if c.Ours.Method == "Lookup" { // entities may come twice there
 		theirs = strings.Join(slices.Compact(strings.Split(theirs, "\n")), "\n")
 	}
-	return rowsText(rows) == theirs && theirs != c.Difference.Ours
+	return rowsText(rows) == theirs && theirs != c.Difference.Ours && rowsText(c.Ours.Rows) == c.Difference.Ours
 }
 
 // kind is the kind that the step asks for.
@@ -204,7 +204,7 @@ func transactionLost(c *Case) bool {
 	earlier := c.refused[c.transaction()] && c.transaction() != 0 && c.transaction() != c.Step.ID
 	switch c.Difference.Theirs {
 	case "Unknown: ", "InvalidArgument: Invalid transaction.", "InvalidArgument: Transaction is invalid or closed.", "InvalidArgument: transaction has expired or is invalid":
-		return earlier && c.Ours.Code == codes.OK
+		return earlier && (c.Ours.Code == codes.OK || c.Difference.Ours == "InvalidArgument: Cannot modify entities in a read-only transaction.")
 	}
 	return false
 }
@@ -272,6 +272,16 @@ func whichVersion(c *Case) bool {
 		}
 	}
 	return ok && n > 1 && strings.HasPrefix(c.Difference.Ours, prefix) && strings.HasPrefix(c.Difference.Theirs, prefix)
+}
+
+// theirRows are the results of the other server.
+func (c *Case) theirRows() string { return rowsText(c.Theirs.Rows) }
+
+// waits matches when we wait for a lock of a transaction whose commit was
+// refused, and which nobody ended.
+func waits(c *Case) bool {
+	return c.Ours.Code == codes.DeadlineExceeded && c.past.refusedCommit(c.Step.ID) &&
+		(c.Difference.Theirs == "Aborted: Transaction lock timeout." || c.of == "DS" && c.Theirs.Code == codes.OK)
 }
 
 // twice matches when the other server's lines are ours, some of them again.

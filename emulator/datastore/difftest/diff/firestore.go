@@ -175,7 +175,11 @@ func firestore() []Entry {
 		},
 		{
 			ID: "fs-distinct-cursor", Of: "FS", Aspect: "results, skipped, more",
-			Quirk:    model.Quirks{Forgotten: true},
+			Match: func(c *Case) bool {
+				return len(c.query().GetDistinctOn()) > 0 && len(c.query().GetStartCursor()) > 0 &&
+					!slices.ContainsFunc(c.Ours.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.theirRows(), RowText(row)) })
+			},
+			Wide:     "which results it shows again depends on what came before the cursor",
 			Sentence: "shows another result of a combination that came before the start cursor",
 			Source:   "proto: `Query.distinct_on`, the first result for each combination of values",
 		},

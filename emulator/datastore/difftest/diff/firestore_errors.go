@@ -50,15 +50,6 @@ func firestoreErrors() []Entry {
 			Source:   "proto: all disjuncts may have the same HAS_ANCESTOR",
 		},
 		{
-			ID: "fs-ancestor-twice", Of: "FS", Aspect: "error",
-			Match: func(c *Case) bool {
-				return c.Ours.Code == codes.OK && c.Difference.Theirs == "InvalidArgument: All disjunctions must have a common and unique ancestor constraint." &&
-					ancestorTwice(c.query())
-			},
-			Sentence: "refuses an alternative that names the one ancestor of the query twice",
-			Source:   "proto: all disjuncts may have the same HAS_ANCESTOR",
-		},
-		{
 			ID: "fs-read-only-commit", Of: "FS", Aspect: "error",
 			Match: func(c *Case) bool {
 				r, ok := c.Step.Request.(*pb.CommitRequest)

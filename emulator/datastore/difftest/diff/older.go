@@ -165,7 +165,7 @@ func older() []Entry {
 		{
 			ID: "ds-turned-ties", Of: "DS", Aspect: "results, skipped",
 			Match: func(c *Case) bool {
-				return c.turned() && !c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil }) &&
+				return c.turned() && len(c.query().GetDistinctOn()) == 0 && !c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil }) &&
 					!slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.Difference.Ours, RowText(row)) })
 			},
 			Sentence: "loses results that tie with a cursor's place in the reversed query, since ties are in ascending order there, too",
@@ -181,7 +181,7 @@ func older() []Entry {
 			ID: "ds-distinct-cursor", Of: "DS", Aspect: "results, skipped", Either: true, Wide: "its order isn't ours there: see ds-distinct-order",
 			Match: func(c *Case) bool {
 				q := c.query()
-				return len(q.GetDistinctOn()) > 0 && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 && !c.turned() && !c.inPast()
+				return len(q.GetDistinctOn()) > 0 && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 && !c.inPast()
 			},
 			Sentence: "has cursors of its own order in queries with distinct_on",
 			Source:   "proto: a cursor is a place in the results of its query; FS",

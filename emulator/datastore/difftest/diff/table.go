@@ -58,7 +58,7 @@ type Case struct {
 // that the model knows may come together), or says why there is none.
 func (r *Runner) justify(of string, c *Case) ([]*Entry, string) {
 	var found []*Entry
-	if unworthy(c.Ours) != "" {
+	if unworthy(c.Ours) != "" && !waits(c) {
 		return nil, "No request deserves such an answer."
 	}
 	for i := range r.Table {

@@ -18,13 +18,12 @@ type Quirks struct {
 	KeyFirst    bool // sorting by key leaves out the orders after it, a filter for one key leaves out all
 	ByName      bool // what is projected sorts before what is distinct, if its name does
 	NotNearest  bool // find_nearest is ignored
-	Forgotten   bool // what a start cursor cut off counts no more for what is distinct
 	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
 }
 
 // Or joins two sets of mistakes.
 func (q Quirks) Or(o Quirks) Quirks {
-	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Forgotten || o.Forgotten, q.Unindexed || o.Unindexed}
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
 }
 
 // Row is a result: an entity, and the values of the columns by which it was
@@ -204,11 +203,7 @@ func (a Answer) More() pb.QueryResultBatch_MoreResultsType {
 func (m *Query) Run(entities []*pb.Entity, start, end *Position) Answer {
 	var a Answer
 	a.atLimit = m.limit == 0
-	rows := m.rows(entities)
-	if m.quirks.Forgotten && start != nil {
-		rows = slices.DeleteFunc(rows, func(row Row) bool { return !m.after(row, start) })
-	}
-	for _, row := range m.unique(rows) {
+	for _, row := range m.unique(m.rows(entities)) {
 		switch {
 		case start != nil && !m.after(row, start):
 		case end != nil && m.after(row, end):
@@ -378,7 +373,7 @@ func (m *Query) collect(props map[string]*pb.Value, name string, all *[]*pb.Valu
 			m.collect(e.GetProperties(), name[i+1:], all)
 		}
 		for _, elem := range v.GetArrayValue().GetValues() {
-			if e := elem.GetEntityValue(); e != nil && !elem.GetExcludeFromIndexes() {
+			if e := elem.GetEntityValue(); e != nil && (!elem.GetExcludeFromIndexes() || m.quirks.Unindexed) {
 				m.collect(e.GetProperties(), name[i+1:], all)
 			}
 		}
