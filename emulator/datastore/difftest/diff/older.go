@@ -190,7 +190,7 @@ func older() []Entry {
 			ID: "ds-distinct-arrays", Of: "DS", Aspect: "results, skipped", Either: true, Wide: "which entities are distinct there is its own idea",
 			Match: func(c *Case) bool {
 				q := c.query()
-				return len(q.GetDistinctOn()) > 0 && len(q.GetProjection()) == 0 && len(q.GetStartCursor())+len(q.GetEndCursor()) == 0 && !c.inPast() && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
+				return len(q.GetDistinctOn()) > 0 && len(q.GetProjection()) == 0 && len(q.GetStartCursor())+len(q.GetEndCursor()) == 0 && !unindexedLast(c) && !c.inPast() && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
 			},
 			Sentence: "has its own idea of which entities are distinct in a property with several values",
 			Source:   "proto: `Query.distinct_on`, the first result for each combination of values; FS",
