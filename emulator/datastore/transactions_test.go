@@ -370,6 +370,7 @@ func TestTransactionsExpire(t *testing.T) {
 			}
 			time.Sleep(45 * time.Second)
 		}
+		synctest.Wait() // for the timer of this very moment
 		_, err := a.get(t.Context(), long, "T", "a")
 		wantCode(t, err, codes.InvalidArgument)
 		if got, want := status.Convert(err).Message(), "Transaction is invalid or closed."; got != want {
