@@ -5,9 +5,10 @@ import (
 	"strings"
 
 	"cloud.google.com/go/scheduler/apiv1/schedulerpb"
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/mask"
 )
 
 const maxPaths = 1000 // of a mask
@@ -20,8 +21,8 @@ func settable() []string {
 
 // masked checks a mask and splits its paths; an empty one and * name all that can
 // be set.
-func masked(mask *fieldmaskpb.FieldMask) (paths [][]string, err error) {
-	names := mask.GetPaths()
+func masked(m *fieldmaskpb.FieldMask) (paths [][]string, err error) {
+	names := m.GetPaths()
 	if len(names) == 0 || len(names) == 1 && names[0] == "*" {
 		names = settable()
 	}
@@ -30,7 +31,7 @@ func masked(mask *fieldmaskpb.FieldMask) (paths [][]string, err error) {
 	}
 	for _, name := range names {
 		path := strings.Split(name, ".")
-		if !known((*schedulerpb.Job)(nil).ProtoReflect().Descriptor(), path) {
+		if !mask.Known((*schedulerpb.Job)(nil).ProtoReflect().Descriptor(), path) {
 			return nil, invalid(textMask, name)
 		}
 		if slices.Contains(settable(), path[0]) {
@@ -40,23 +41,6 @@ func masked(mask *fieldmaskpb.FieldMask) (paths [][]string, err error) {
 	return paths, nil
 }
 
-func known(message protoreflect.MessageDescriptor, path []string) bool {
-	for _, name := range path {
-		if message == nil {
-			return false
-		}
-		field := message.Fields().ByName(protoreflect.Name(name))
-		if field == nil {
-			return false
-		}
-		message = nil
-		if field.Message() != nil && !field.IsList() && !field.IsMap() {
-			message = field.Message()
-		}
-	}
-	return true
-}
-
 // apply takes the fields of paths over. Of the targets, those that to has and from
 // doesn't are cleared first: what sets another one must win.
 func apply(to, from *schedulerpb.Job, paths [][]string) {
@@ -64,31 +48,9 @@ func apply(to, from *schedulerpb.Job, paths [][]string) {
 		for _, path := range paths {
 			field := from.ProtoReflect().Descriptor().Fields().ByName(protoreflect.Name(path[0]))
 			if from.ProtoReflect().Has(field) == set {
-				copyPath(to.ProtoReflect(), from.ProtoReflect(), path)
+				mask.Copy(to.ProtoReflect(), from.ProtoReflect(), path)
 			}
 		}
-	}
-}
-
-// copyPath sets one field, or clears it where from doesn't have it. A message
-// that is left empty, and that from doesn't have, goes as well: a token without
-// an account is none.
-func copyPath(to, from protoreflect.Message, path []string) {
-	field := to.Descriptor().Fields().ByName(protoreflect.Name(path[0]))
-	switch {
-	case len(path) > 1 && from.Has(field):
-		copyPath(to.Mutable(field).Message(), from.Get(field).Message(), path[1:])
-	case len(path) > 1 && to.Has(field):
-		part := to.Mutable(field).Message()
-		copyPath(part, from.NewField(field).Message(), path[1:])
-		if proto.Size(part.Interface()) == 0 {
-			to.Clear(field)
-		}
-	case len(path) > 1:
-	case from.Has(field):
-		to.Set(field, from.Get(field))
-	default:
-		to.Clear(field)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
+
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/mask"
 )
 
 const maxPaths = 1000 // of a mask
@@ -20,8 +22,8 @@ type Update struct {
 // NewUpdate checks the mask. An empty one, or *, names all of settable: the
 // fields, in the order of taking them over, that clients may change. Others that
 // the message has may be named and are ignored.
-func NewUpdate(from proto.Message, mask *fieldmaskpb.FieldMask, settable ...string) (*Update, error) {
-	paths := mask.GetPaths()
+func NewUpdate(from proto.Message, fields *fieldmaskpb.FieldMask, settable ...string) (*Update, error) {
+	paths := fields.GetPaths()
 	if len(paths) == 0 || len(paths) == 1 && paths[0] == "*" {
 		return &Update{from, settable}, nil
 	}
@@ -41,7 +43,7 @@ func NewUpdate(from proto.Message, mask *fieldmaskpb.FieldMask, settable ...stri
 // Apply takes the fields of the mask over into a message of the same type.
 func (u *Update) Apply(to proto.Message) {
 	for _, path := range u.paths {
-		copyPath(to.ProtoReflect(), proto.Clone(u.from).ProtoReflect(), strings.Split(path, "."))
+		mask.Copy(to.ProtoReflect(), proto.Clone(u.from).ProtoReflect(), strings.Split(path, "."))
 	}
 }
 
@@ -71,15 +73,15 @@ func (u *Update) sets(path string) bool {
 
 // Select returns a message of m's type with the fields of a read mask. All
 // fields but except are selected when there is no mask, or by *.
-func Select[M proto.Message](m M, mask *fieldmaskpb.FieldMask, except protoreflect.Name) M {
-	if mask == nil || len(mask.GetPaths()) == 0 {
-		mask = &fieldmaskpb.FieldMask{Paths: []string{"*"}}
+func Select[M proto.Message](m M, fields *fieldmaskpb.FieldMask, except protoreflect.Name) M {
+	if fields == nil || len(fields.GetPaths()) == 0 {
+		fields = &fieldmaskpb.FieldMask{Paths: []string{"*"}}
 	}
 	from := m.ProtoReflect()
 	to := from.New()
-	for _, path := range mask.GetPaths() {
+	for _, path := range fields.GetPaths() {
 		if path != "*" {
-			copyPath(to, from, strings.Split(path, "."))
+			mask.Copy(to, from, strings.Split(path, "."))
 			continue
 		}
 		from.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
@@ -95,8 +97,8 @@ func Select[M proto.Message](m M, mask *fieldmaskpb.FieldMask, except protorefle
 
 // CheckRead checks a read mask for messages of a type, and reports whether it
 // names a field, or a part of it.
-func CheckRead(mask *fieldmaskpb.FieldMask, of proto.Message, field string) (named bool, err error) {
-	paths := slices.DeleteFunc(slices.Clone(mask.GetPaths()), func(path string) bool { return path == "*" })
+func CheckRead(fields *fieldmaskpb.FieldMask, of proto.Message, field string) (named bool, err error) {
+	paths := slices.DeleteFunc(slices.Clone(fields.GetPaths()), func(path string) bool { return path == "*" })
 	if err := checkPaths("read", paths, of); err != nil {
 		return false, err
 	}
@@ -110,48 +112,9 @@ func checkPaths(kind string, paths []string, of proto.Message) error {
 		return Invalid("The %s mask names %d fields; the most is %d.", kind, len(paths), maxPaths)
 	}
 	for _, path := range paths {
-		if !hasPath(of.ProtoReflect().Descriptor(), path) {
+		if !mask.Known(of.ProtoReflect().Descriptor(), strings.Split(path, ".")) {
 			return Invalid("The %s mask names %q, which is not a field of a %s.", kind, path, strings.ToLower(string(of.ProtoReflect().Descriptor().Name())))
 		}
 	}
 	return nil
-}
-
-func hasPath(of protoreflect.MessageDescriptor, path string) bool {
-	for name := range strings.SplitSeq(path, ".") {
-		var field protoreflect.FieldDescriptor
-		if of != nil {
-			field = of.Fields().ByName(protoreflect.Name(name))
-		}
-		if field == nil {
-			return false
-		}
-		of = nil
-		if field.Message() != nil && !field.IsList() && !field.IsMap() {
-			of = field.Message()
-		}
-	}
-	return true
-}
-
-// copyPath sets one field, or clears it where from doesn't have it. A message
-// that it leaves empty, and that from doesn't have, goes as well: a token without
-// an account is none.
-func copyPath(to, from protoreflect.Message, path []string) {
-	field := to.Descriptor().Fields().ByName(protoreflect.Name(path[0]))
-	switch {
-	case len(path) > 1 && from.Has(field):
-		copyPath(to.Mutable(field).Message(), from.Get(field).Message(), path[1:])
-	case len(path) > 1 && to.Has(field):
-		part := to.Mutable(field).Message()
-		copyPath(part, from.NewField(field).Message(), path[1:])
-		if proto.Size(part.Interface()) == 0 {
-			to.Clear(field)
-		}
-	case len(path) > 1:
-	case from.Has(field):
-		to.Set(field, from.Get(field))
-	default:
-		to.Clear(field)
-	}
 }
