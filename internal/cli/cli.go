@@ -54,17 +54,9 @@ func ExitStatus(err error) int {
 func Run(ctx context.Context, args []string, env Env) error {
 	var all commands
 	helped := false
-	parser, err := kong.New(&all,
-		kong.Name("latchwork"),
-		kong.Description("Background tasks for Go on Google's serverless platforms, and local stand-ins for the services under them."),
-		kong.Writers(env.Stdout, env.Stderr),
-		kong.Exit(func(int) { helped = true }), // kong's --help asks for an exit; ours is returning
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-		kong.Resolvers(fromEnvironment(env.Getenv)),
-		kong.ValueFormatter(withVariable),
-	)
+	parser, err := all.parser(env, func(int) { helped = true }) // kong's --help asks for an exit; ours is returning
 	if err != nil {
-		return fmt.Errorf("the command line's own definition: %w", err)
+		return err
 	}
 	parsed, err := parser.Parse(args)
 	if helped {
@@ -75,6 +67,23 @@ func Run(ctx context.Context, args []string, env Env) error {
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return parsed.Run(env, all.logger(env.Stderr))
+}
+
+// parser reads a command line, and env's variables, into c.
+func (c *commands) parser(env Env, exit func(int)) (*kong.Kong, error) {
+	parser, err := kong.New(c,
+		kong.Name("latchwork"),
+		kong.Description("Background tasks for Go on Google's serverless platforms, and local stand-ins for the services under them."),
+		kong.Writers(env.Stdout, env.Stderr),
+		kong.Exit(exit),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		kong.Resolvers(fromEnvironment(env.Getenv)),
+		kong.ValueFormatter(withVariable),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("the command line's own definition: %w", err)
+	}
+	return parser, nil
 }
 
 // fromEnvironment gives a flag the value of the variable that its tag names, so

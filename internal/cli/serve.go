@@ -71,24 +71,11 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 	}
 	c.WorkerURL = cmp.Or(c.WorkerURL, "http://"+listener.Addr().String())
 
-	conns, err := c.connect(ctx, log)
+	conns, w, err := c.open(ctx, env, requestTimeout, log)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, conns.Close()) }()
-	conns.warnIfNoMemcached(log)
-
-	locker := memlock.New(memlock.NewMemcacheStore(conns.cache, nil), &memlock.Options{Logger: log})
-	w, err := conns.worker(locker, &c.exampleFlags, c.Auth, env.Getenv, &workerOptions{
-		RequestTimeout: requestTimeout,
-		Local:          c.CloudTasksHost != "",
-		Sweep:          c.Sweep,
-		Observer:       deliveryLog{env.Stdout},
-		Logger:         log,
-	})
-	if err != nil {
-		return err
-	}
 	if c.CloudTasksHost != "" {
 		if err := conns.createQueues(ctx, w.server.Queues()); err != nil {
 			return err
@@ -101,6 +88,28 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 		}
 	}
 	return w.serve(ctx, listener, c.Grace)
+}
+
+// open connects to the services, which are complete, and wires the worker to them.
+func (c *serveCommand) open(ctx context.Context, env Env, requestTimeout time.Duration, log *slog.Logger) (*connections, *worker, error) {
+	conns, err := c.connect(ctx, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	conns.warnIfNoMemcached(log)
+
+	locker := memlock.New(memlock.NewMemcacheStore(conns.cache, nil), &memlock.Options{Logger: log})
+	w, err := conns.worker(locker, &c.exampleFlags, c.Auth, env.Getenv, &workerOptions{
+		RequestTimeout: requestTimeout,
+		Local:          c.CloudTasksHost != "",
+		Sweep:          c.Sweep,
+		Observer:       deliveryLog{env.Stdout},
+		Logger:         log,
+	})
+	if err != nil {
+		return nil, nil, errors.Join(err, conns.Close())
+	}
+	return conns, w, nil
 }
 
 // listen opens the worker's port. On Google's runtimes PORT says which, and the
