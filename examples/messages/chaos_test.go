@@ -2,7 +2,6 @@ package messages
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator"
@@ -13,18 +12,16 @@ import (
 // aborted or lose their answers, locks are evicted, and all three services fail
 // again and again. The books balance all the same.
 func TestK_BooksBalanceInChaos(t *testing.T) {
-	for _, mode := range []string{"pessimistic", "optimistic"} {
+	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			integration(t, func(t *testing.T) {
 				w := newCloud(t, mode).newWorker("worker:80", workerOptions{})
 				messages := []string{w.send(w.names(60, "ada")...), w.send(append(w.names(40, "ada"), "bob")...)}
-				if err := w.Suite.Chaos().Set(emulator.ChaosSettings{
+				w.chaos(emulator.ChaosSettings{
 					Seed:      20261123,
 					Duplicate: 0.1, Reorder: 0.1, Delay: 0.1, Timeout: 0.1, Abort: 0.1, Evict: 0.1,
 					CloudTasksOutage: 0.2, DatastoreOutage: 0.05, MemcachedOutage: 0.05,
-				}); err != nil {
-					t.Fatal(err)
-				}
+				})
 				// What a lost answer leaves in the outbox waits for the sweeper, which
 				// cron calls each minute.
 				sweep := func() {
@@ -40,22 +37,22 @@ func TestK_BooksBalanceInChaos(t *testing.T) {
 					}
 					return true
 				}
+				patience := w.span(2*time.Hour, 4*time.Minute)
 				for since := time.Now(); !balanced(); sweep() {
-					if time.Since(since) > 2*time.Hour {
-						t.Fatal("after two hours the books don't balance")
+					if time.Since(since) > patience {
+						t.Fatalf("after %v the books don't balance", patience)
 					}
-					w.Advance(time.Minute)
+					w.Advance(w.span(time.Minute, 5*time.Second))
 				}
-				for fault, n := range w.Suite.Chaos().Injected() {
+				injected := w.disorder.counts(w.Suite.Chaos().Injected())
+				for fault, n := range injected {
 					if n == 0 {
 						t.Errorf("%s never struck", fault)
 					}
 				}
-				t.Logf("injected %v", w.Suite.Chaos().Injected())
-				if err := w.Suite.Chaos().Set(emulator.ChaosSettings{}); err != nil {
-					t.Fatal(err)
-				}
-				w.Advance(2 * time.Minute)
+				t.Logf("injected %v", injected)
+				w.chaos(emulator.ChaosSettings{})
+				w.Advance(w.span(2*time.Minute, 40*time.Second))
 				sweep()
 				for _, m := range messages {
 					w.balanced(m)

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -17,7 +16,7 @@ import (
 
 // (g) A chain of 40 mutations on one root runs in one transaction.
 func TestG_TailCalls(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{
 			mutations: probes(func(_ context.Context, r *Root, p *probe) error {
 				if err := raise(r); err != nil || p.Left == 0 {
@@ -37,15 +36,15 @@ func TestG_TailCalls(t *testing.T) {
 
 // (h) A delayed mutation waits for its time; a cancelled one never runs.
 func TestH_DelayedAndCancelled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
 		message := w.send("bob", "eve")
 		sent := time.Now()
 		books := w.balanced(message)
-		if took := time.Since(sent); took < 5*time.Minute || took > 6*time.Minute {
-			t.Errorf("the reminder came after %v; want 5 min after the receipts", took)
+		if took := time.Since(sent); took < w.app.o.Reminder || took > w.app.o.Reminder+w.late(time.Minute) {
+			t.Errorf("the reminder came after %v; want %v after the receipts", took, w.app.o.Reminder)
 		}
-		time.Sleep(10 * time.Minute)
+		w.Advance(2 * w.app.o.Timeout)
 		if books.TimedOut {
 			t.Error("the time-out ran, which the last receipt had cancelled")
 		}
@@ -57,7 +56,7 @@ func TestH_DelayedAndCancelled(t *testing.T) {
 
 // (h) The time-out runs when answers are missing; these count when they come.
 func TestH_TimeOut(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		var asleep atomic.Bool
 		asleep.Store(true)
@@ -95,7 +94,7 @@ func (d *drowsy) Run(ctx context.Context, r *Root) error {
 
 // (i) Two namespaces, with digits at their ends, at once.
 func TestI_Namespaces(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		ns1 := c.newWorker("worker1:80", workerOptions{namespace: "ns1"})
 		ns2 := c.newWorker("worker2:80", workerOptions{namespace: "ns2"})
@@ -111,7 +110,7 @@ func TestI_Namespaces(t *testing.T) {
 // (j) The number of shards is lowered while tasks are queued: the tasks of dead
 // shards are acknowledged, and their work is done by the shards that there are.
 func TestJ_FewerShards(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		before := c.newWorker("before:80", workerOptions{app: Options{Shards: 32}})
 		w := c.newWorker("worker:80", workerOptions{app: Options{Shards: 3}})
@@ -127,7 +126,7 @@ func TestJ_FewerShards(t *testing.T) {
 // A page of the journal that ends inside a root is followed by the next root,
 // and each root is processed once in a round.
 func TestFullBatches(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{
 			app:       Options{Shards: 1, Batch: 10},
 			mutations: probes(func(_ context.Context, r *Root, _ *probe) error { return raise(r) }),
@@ -153,7 +152,7 @@ func TestFullBatches(t *testing.T) {
 
 // A mutation that fails is postponed, and those beside it commit.
 func TestFailingMutationLetsOthersPass(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		var bad atomic.Int64
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{
 			mutations: probes(func(_ context.Context, r *Root, p *probe) error {
@@ -184,11 +183,11 @@ func TestFailingMutationLetsOthersPass(t *testing.T) {
 // The task of a commit that took longer than its slot was already used up by
 // another commit of that slot, and saw nothing of the slow one.
 func TestSlowCommitStillWakesItsShard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		c.refuse = func(r *pb.CommitRequest) bool {
 			if strings.Contains(r.String(), "dawdle") {
-				time.Sleep(20 * time.Second)
+				<-time.After(c.span(20*time.Second, 5*time.Second))
 			}
 			return false
 		}

@@ -4,14 +4,13 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"testing/synctest"
 
 	"github.com/latchwork/latchwork/handlers"
 )
 
 // Unknown recipients are failures, and bad input changes nothing.
 func TestUnknownUsersAndBadInput(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
 		ctx := t.Context()
 		if err := w.app.AddUsers(ctx, "ada", "bob"); err != nil {
@@ -71,7 +70,7 @@ func (w *worker) journalled(name string) (n int) {
 
 // A messages.send task sends its message once, and a bad one is a dead letter.
 func TestSendByTask(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
 		if err := w.app.AddUsers(t.Context(), "ada", "bob"); err != nil {
 			t.Fatal(err)

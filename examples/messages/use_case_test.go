@@ -10,11 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
-	"github.com/bradfitz/gomemcache/memcache"
 
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/memlock"
@@ -24,15 +22,17 @@ import (
 // then all receipts, and the reminder that follows from them, in one
 // transaction.
 func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		w := newCloud(t, "").newWorker("worker:80", workerOptions{})
+	integration(t, func(t *testing.T) {
+		const slot = 4 * time.Second
+		c := newCloud(t, "")
+		w := c.newWorker("worker:80", workerOptions{app: Options{Slot: slot, Timeout: c.span(5*time.Minute, 40*time.Second)}})
 		message := w.send(w.names(100, "ada")...)
 		sent := time.Now()
 		w.until("all receipts are in", func() bool {
 			b, err := w.app.Books(t.Context(), message)
 			return err == nil && b.Receipts == 100
 		})
-		if took := time.Since(sent); took > 2*7*time.Second+time.Second {
+		if took := time.Since(sent); took > 2*(slot+slot*3/4)+w.late(time.Second) {
 			t.Errorf("the receipts took %v, which is more than two slots", took)
 		}
 		stats := w.app.Stats()
@@ -54,18 +54,20 @@ func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
 // (b) Sixteen duplicate deliveries of a shard's task: exactly one is inside the
 // lock, and the work runs once.
 func TestB_DuplicatesMeetTheLock(t *testing.T) {
-	for _, mode := range []string{"pessimistic", "optimistic"} {
-		synctest.Test(t, func(t *testing.T) {
-			r := deliverDuplicates(t, mode, nil)
-			if r.inside != 1 || r.runs != 1 || r.raised != 1 {
-				t.Errorf("%s: %d deliveries inside the lock, %d runs of the work, %d commits of it; want 1 of each", mode, r.inside, r.runs, r.raised)
-			}
-			if r.conflicts != 0 {
-				t.Errorf("%s: %d conflicts behind the lock", mode, r.conflicts)
-			}
-			if r.coalesced != 15 {
-				t.Errorf("%s: %d deliveries left it to the next slot; want 15", mode, r.coalesced)
-			}
+	for _, mode := range modes(t) {
+		t.Run(mode, func(t *testing.T) {
+			integration(t, func(t *testing.T) {
+				r := deliverDuplicates(t, mode, nil)
+				if r.inside != 1 || r.runs != 1 || r.raised != 1 {
+					t.Errorf("%d deliveries inside the lock, %d runs of the work, %d commits of it; want 1 of each", r.inside, r.runs, r.raised)
+				}
+				if r.conflicts != 0 {
+					t.Errorf("%d conflicts behind the lock", r.conflicts)
+				}
+				if r.coalesced != 15 {
+					t.Errorf("%d deliveries left it to the next slot; want 15", r.coalesced)
+				}
+			})
 		})
 	}
 }
@@ -73,18 +75,18 @@ func TestB_DuplicatesMeetTheLock(t *testing.T) {
 // (b) The same without the lock: the work runs 16 times. Only the optimistic
 // mode makes them collide; in the other they wait for one another.
 func TestB_DuplicatesWithoutTheLock(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := deliverDuplicates(t, "pessimistic", everybody{})
-		if r.runs != 16 || r.raised != 16 || r.conflicts != 0 {
-			t.Errorf("pessimistic: %d runs, %d commits, %d conflicts; want 16, 16 and 0", r.runs, r.raised, r.conflicts)
-		}
-	})
-	synctest.Test(t, func(t *testing.T) {
-		r := deliverDuplicates(t, "optimistic", everybody{})
-		if r.runs < 16 || r.conflicts == 0 || r.raised < 2 {
-			t.Errorf("optimistic: %d runs, %d conflicts, %d commits; want at least 16, 1 and 2", r.runs, r.conflicts, r.raised)
-		}
-	})
+	for _, mode := range modes(t) {
+		t.Run(mode, func(t *testing.T) {
+			integration(t, func(t *testing.T) {
+				switch r := deliverDuplicates(t, mode, everybody{}); {
+				case mode == "pessimistic" && (r.runs != 16 || r.raised != 16 || r.conflicts != 0):
+					t.Errorf("%d runs, %d commits, %d conflicts; want 16, 16 and 0", r.runs, r.raised, r.conflicts)
+				case mode == "optimistic" && (r.runs < 16 || r.conflicts == 0 || r.raised < 2):
+					t.Errorf("%d runs, %d conflicts, %d commits; want at least 16, 1 and 2", r.runs, r.conflicts, r.raised)
+				}
+			})
+		})
+	}
 }
 
 // everybody is a lock store that lets everybody in.
@@ -115,7 +117,7 @@ func deliverDuplicates(t *testing.T, mode string, store memlock.Store) (d duplic
 		mutations: probes(func(_ context.Context, r *Root, _ *probe) error {
 			runs.Add(1)
 			err := raise(r)
-			time.Sleep(20 * time.Millisecond)
+			<-time.After(20 * time.Millisecond)
 			return err
 		}),
 		around: func(next http.Handler) http.Handler {
@@ -154,7 +156,7 @@ func withBody(r *http.Request, body []byte) *http.Request {
 // (c) Busy is never lost: a mutation that is written in the holder's last round
 // still runs, without cron.
 func TestC_BusyIsNeverLost(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		holding, release := make(chan struct{}), make(chan struct{})
 		var late atomic.Int64
 		w := newCloud(t, "").newWorker("worker:80", workerOptions{
@@ -188,47 +190,42 @@ func TestC_BusyIsNeverLost(t *testing.T) {
 // is cancelled, and nothing of it is committed until somebody has the lock
 // again.
 func TestD_LostLockCommitsNothing(t *testing.T) {
-	for name, take := range map[string]func(*worker, string) error{
-		"stolen": func(w *worker, key string) error {
-			return w.memcache.Set(&memcache.Item{Key: key, Value: []byte("thief"), Expiration: 10})
-		},
-		"evicted": func(w *worker, key string) error { return w.memcache.Delete(key) },
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			holding, lost := make(chan struct{}), make(chan error)
-			var runs atomic.Int64
-			w := newCloud(t, "").newWorker("worker:80", workerOptions{
-				app: Options{Shards: 1},
-				mutations: probes(func(ctx context.Context, r *Root, _ *probe) error {
-					if err := raise(r); err != nil || runs.Add(1) > 1 {
-						return err
-					}
-					close(holding)
-					<-ctx.Done()
-					lost <- context.Cause(ctx)
-					return nil // as if it had not noticed
-				}),
+	for name, take := range map[string]func(locks, testing.TB, string){"stolen": locks.steal, "evicted": locks.evict} {
+		t.Run(name, func(t *testing.T) {
+			integration(t, func(t *testing.T) {
+				holding, lost := make(chan struct{}), make(chan error)
+				var runs atomic.Int64
+				w := newCloud(t, "").newWorker("worker:80", workerOptions{
+					app: Options{Shards: 1},
+					mutations: probes(func(ctx context.Context, r *Root, _ *probe) error {
+						if err := raise(r); err != nil || runs.Add(1) > 1 {
+							return err
+						}
+						close(holding)
+						<-ctx.Done()
+						lost <- context.Cause(ctx)
+						return nil // as if it had not noticed
+					}),
+				})
+				w.emit(&probe{User: "bob"})
+				<-holding
+				since := time.Now()
+				take(w.locks, t, "memlock:/"+w.app.shardKey(0, "lock"))
+				if cause := <-lost; !errors.Is(cause, memlock.ErrLost) {
+					t.Errorf("the context ended with %v; want ErrLost", cause)
+				}
+				if noticed := time.Since(since); noticed > w.late(3*time.Second) {
+					t.Errorf("it took %v to notice", noticed)
+				}
+				w.until("the delivery is answered", func() bool { return w.outcomes.Count(handlers.OutcomeInterrupted) == 1 })
+				if n := w.unread("bob"); n != 0 {
+					t.Errorf("%d commits without the lock", n)
+				}
+				w.until("the work is done by another run", func() bool { return w.unread("bob") > 0 })
+				if n := w.unread("bob"); n != 1 || runs.Load() != 2 {
+					t.Errorf("%d commits in %d runs; want 1 in 2", n, runs.Load())
+				}
 			})
-			w.emit(&probe{User: "bob"})
-			<-holding
-			since := time.Now()
-			if err := take(w, "memlock:/"+w.app.shardKey(0, "lock")); err != nil {
-				t.Fatalf("%s: %v", name, err)
-			}
-			if cause := <-lost; !errors.Is(cause, memlock.ErrLost) {
-				t.Errorf("%s: the context ended with %v; want ErrLost", name, cause)
-			}
-			if noticed := time.Since(since); noticed > 3*time.Second {
-				t.Errorf("%s: it took %v to notice", name, noticed)
-			}
-			w.until("the delivery is answered", func() bool { return w.outcomes.Count(handlers.OutcomeInterrupted) == 1 })
-			if n := w.unread("bob"); n != 0 {
-				t.Errorf("%s: %d commits without the lock", name, n)
-			}
-			w.until("the work is done by another run", func() bool { return w.unread("bob") > 0 })
-			if n := w.unread("bob"); n != 1 || runs.Load() != 2 {
-				t.Errorf("%s: %d commits in %d runs; want 1 in 2", name, n, runs.Load())
-			}
 		})
 	}
 }
@@ -237,9 +234,9 @@ func TestD_LostLockCommitsNothing(t *testing.T) {
 // same, or retried, never acknowledged undone.
 func TestE_MemcachedDown(t *testing.T) {
 	t.Run("from the start", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		integration(t, func(t *testing.T) {
 			w := newCloud(t, "").newWorker("worker:80", workerOptions{})
-			w.dialer.Refuse(true)
+			w.locks.down(true)
 			w.balanced(w.send(w.names(20, "")...))
 			if n := w.locked.Load(); n != 0 {
 				t.Errorf("%d locks taken in a memcached that is down", n)
@@ -247,7 +244,7 @@ func TestE_MemcachedDown(t *testing.T) {
 		})
 	})
 	t.Run("in mid-run", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		integration(t, func(t *testing.T) {
 			holding := make(chan struct{})
 			var runs atomic.Int64
 			w := newCloud(t, "").newWorker("worker:80", workerOptions{
@@ -262,11 +259,10 @@ func TestE_MemcachedDown(t *testing.T) {
 			})
 			w.emit(&probe{User: "bob"})
 			<-holding
-			w.dialer.Refuse(true)
-			w.dialer.Cut()
+			w.locks.down(true)
 			w.until("the work is done", func() bool { return w.unread("bob") > 0 })
-			w.dialer.Refuse(false)
-			time.Sleep(time.Minute)
+			w.locks.down(false)
+			w.Advance(w.span(time.Minute, 10*time.Second))
 			if n := w.unread("bob"); n != 1 {
 				t.Errorf("%d commits; want 1", n)
 			}
@@ -277,7 +273,7 @@ func TestE_MemcachedDown(t *testing.T) {
 // (f) A crash after a commit and before the journal's entry is deleted: the
 // mutation runs again and changes nothing.
 func TestF_CrashBeforeTheDelete(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		var deletes atomic.Int64
 		c.refuse = func(r *pb.CommitRequest) bool { // every other delete of entries

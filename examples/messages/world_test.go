@@ -13,7 +13,6 @@ import (
 
 	"cloud.google.com/go/datastore"
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
-	"github.com/bradfitz/gomemcache/memcache"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -23,36 +22,76 @@ import (
 	"github.com/latchwork/latchwork/emulator/emulatortest"
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/handlers/auth"
-	"github.com/latchwork/latchwork/internal/fault"
 	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/tasks"
 )
 
 const account = "tasks@project.iam.gserviceaccount.com"
 
-// cloud is all three services in memory, and the clients of the workers.
+// cloud is the services and the workers' clients of them: the embedded suite, in
+// which other servers may stand in for its Datastore and its memcached.
 type cloud struct {
 	*emulatortest.Env
+	clock
+	backend
 	t testing.TB
 
-	entities *datastore.Client
-	memcache *memcache.Client
-	dialer   *fault.Dialer                // of memcache
-	queues   []string                     // that there are
-	refuse   func(*pb.CommitRequest) bool // nil: commits of entities go through
+	entities   *datastore.Client
+	locks      locks
+	disorder   disorder                     // of servers that are not ours
+	queues     []string                     // that there are
+	namespaces []string                     // of the workers
+	refuse     func(*pb.CommitRequest) bool // nil: commits of entities go through
 }
 
-// newCloud starts the services in the given mode of concurrency. Queries need the
-// indexes of the file that is deployed.
+// newCloud starts the services in the given mode of concurrency, of those that
+// the Datastore has (see modes). In ours, queries need the indexes of the file
+// that is deployed.
 func newCloud(t testing.TB, concurrency string) *cloud {
 	t.Helper()
-	c := &cloud{t: t, Env: emulatortest.Start(t, &emulatortest.Options{Suite: &emulator.Options{
-		Datastore: &emulated.Options{Concurrency: concurrency, Indexes: "../../index.yaml", IndexMode: "require"},
-	}})}
-	c.entities = c.NewDatastoreClient(grpc.WithUnaryInterceptor(c.intercept))
-	c.dialer = fault.NewDialer(c.Net.DialContext, nil)
-	c.memcache = c.NewMemcacheClient(c.dialer.DialContext)
+	c := &cloud{t: t, backend: chosenBackend(t)}
+	c.clock = c.backend.clock()
+	c.Env = emulatortest.Start(t, &emulatortest.Options{
+		Project: newProject(), Patience: c.late(2 * time.Second),
+		Suite: &emulator.Options{
+			Datastore: &emulated.Options{Concurrency: concurrency, Indexes: "../../index.yaml", IndexMode: "require"},
+		},
+	})
+	if c.backend.datastore == embedded {
+		c.entities = c.NewDatastoreClient(grpc.WithUnaryInterceptor(c.intercept))
+	} else {
+		c.entities = c.dial(t, c.Project, c.intercept, c.disorder.intercept)
+		t.Cleanup(func() { noOutbox(t, c.entities, tasks.OutboxKind, c.namespaces) })
+	}
+	c.locks = c.newLocks(t, c.Env, &c.disorder)
 	return c
+}
+
+// Advance lets time pass: the clock's, whatever the suite's own does.
+func (c *cloud) Advance(d time.Duration) { c.clock.Advance(d) }
+
+// Drain waits until no task is left, for a bounded time.
+func (c *cloud) Drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.span(24*time.Hour, 3*time.Minute))
+	defer cancel()
+	return c.Env.Drain(ctx)
+}
+
+// chaos makes the servers go wrong, or their clients where they aren't ours.
+func (c *cloud) chaos(s emulator.ChaosSettings) {
+	c.t.Helper()
+	var theirs emulator.ChaosSettings
+	theirs.Seed = s.Seed
+	if c.backend.datastore != embedded {
+		theirs.Abort, theirs.DatastoreOutage = s.Abort, s.DatastoreOutage
+		s.Abort, s.DatastoreOutage = 0, 0
+	}
+	if c.backend.locks != embedded {
+		theirs.Evict, theirs.MemcachedOutage = s.Evict, s.MemcachedOutage
+		s.Evict, s.MemcachedOutage = 0, 0
+	}
+	c.disorder.set(theirs)
+	c.SetChaos(s)
 }
 
 // intercept answers the commits that the test refuses.
@@ -79,7 +118,7 @@ type workerOptions struct {
 	namespace string
 	app       Options                         // Client and Cache are filled in
 	mutations mutationTypes                   // beside the application's own
-	store     memlock.Store                   // nil = memcached
+	store     memlock.Store                   // nil = the cloud's
 	around    func(http.Handler) http.Handler // nil = nothing
 	logger    *slog.Logger
 }
@@ -89,16 +128,19 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 	t := c.t
 	t.Helper()
 	w := &worker{cloud: c}
+	c.namespaces = append(c.namespaces, o.namespace)
 	url := "http://" + addr
 	var err error
 	w.client, err = tasks.NewClient(c.entities, c.Tasks, &tasks.ClientOptions{
 		Project: c.Project, Location: c.Location, Namespace: o.namespace, Logger: o.logger,
 		URL: url, ServiceAccount: account, Audience: url,
+		EagerBegin: c.backend.datastore == firestore,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.app.Client, o.app.Cache, o.app.Logger = w.client, c.memcache, o.logger
+	c.shorten(&o.app)
+	o.app.Client, o.app.Cache, o.app.Logger = w.client, c.locks.cache(), o.logger
 	if w.app, err = New(&o.app); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +155,7 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 		t.Fatal(err)
 	}
 	if o.store == nil {
-		o.store = memlock.NewMemcacheStore(c.memcache, nil)
+		o.store = c.locks.store()
 	}
 	locker := memlock.New(o.store, &memlock.Options{Observer: memlock.Observer{
 		Acquired: func(_ context.Context, e memlock.Event) { w.locked.Add(1) },
@@ -140,16 +182,12 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 	return w
 }
 
-// until lets fake time pass until the condition holds, for half an hour at most.
+// until lets time pass until the condition holds, within reason.
 func (w *worker) until(what string, holds func() bool) {
 	w.t.Helper()
-	for range 3600 {
-		if holds() {
-			return
-		}
-		w.Advance(500 * time.Millisecond)
+	if !w.wait(holds) {
+		w.t.Fatalf("after a long time still not: %s; stats: %+v", what, w.app.Stats())
 	}
-	w.t.Fatalf("after half an hour still not: %s", what)
 }
 
 // send sends a message from ada to the recipients, all known.

@@ -1,0 +1,126 @@
+package messages
+
+import (
+	"context"
+	"crypto/rand"
+	"flag"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"cloud.google.com/go/datastore"
+	"google.golang.org/api/option"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+)
+
+// The integration tests run over our own servers in fake time. These flags put
+// others in their place; `make test-official` does so for each in turn.
+var (
+	datastoreFlag = flag.String("datastore", "embedded", "Datastore of the integration tests: embedded, firestore@HOST:PORT (Google's Firestore emulator in Datastore mode), or datastore@HOST:PORT (Google's older one)")
+	locksFlag     = flag.String("locks", "embedded", "where their locks are kept: embedded (our memcached), memcached (the real one, a process for each test)")
+)
+
+// The servers that the flags name.
+const (
+	embedded       = "embedded"
+	firestore      = "firestore"
+	olderDatastore = "datastore"
+	realMemcached  = "memcached"
+)
+
+// backend is the servers that a test runs over, beside our Cloud Tasks.
+type backend struct {
+	datastore string
+	addr      string // of Google's emulator
+	locks     string
+}
+
+func chosenBackend(t testing.TB) backend {
+	t.Helper()
+	name, addr, _ := strings.Cut(*datastoreFlag, "@")
+	b := backend{name, addr, *locksFlag}
+	if !slices.Contains([]string{embedded, firestore, olderDatastore}, name) || (name == embedded) != (addr == "") {
+		t.Fatalf("-datastore=%s: must be embedded, firestore@HOST:PORT or datastore@HOST:PORT", *datastoreFlag)
+	}
+	if !slices.Contains([]string{embedded, realMemcached}, b.locks) {
+		t.Fatalf("-locks=%s: must be embedded or memcached", *locksFlag)
+	}
+	return b
+}
+
+// clock is fake where all servers live in the bubble.
+func (b backend) clock() clock {
+	return clock{fake: b.datastore == embedded && b.locks != realMemcached}
+}
+
+// integration runs f over the chosen backend: in a bubble, or, since it mostly
+// waits there, beside other tests.
+func integration(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	if chosenBackend(t).clock().fake {
+		synctest.Test(t, f)
+		return
+	}
+	t.Parallel()
+	f(t)
+}
+
+// modes are the modes of concurrency that the chosen Datastore has.
+func modes(t testing.TB) []string {
+	switch chosenBackend(t).datastore {
+	case firestore:
+		return []string{"pessimistic"}
+	case olderDatastore:
+		return []string{"optimistic"}
+	default:
+		return []string{"pessimistic", "optimistic"}
+	}
+}
+
+// differs ends the test, loudly, where a server of Google's is known to do
+// something else than the service. source says who says so.
+func (b backend) differs(t testing.TB, datastore, what, source string) {
+	t.Helper()
+	if b.datastore == datastore {
+		t.Skipf("GOOGLE'S EMULATOR DIFFERS: %s (%s)", what, source)
+	}
+}
+
+// needsHours ends a test on the real clock that would take that long.
+func (c clock) needsHours(t testing.TB, why string) {
+	t.Helper()
+	if !c.fake {
+		t.Skipf("NEEDS HOURS: %s", why)
+	}
+}
+
+// newProject makes up a project: Google's emulators outlive a test, and keep
+// projects apart.
+func newProject() string { return "test-" + strings.ToLower(rand.Text()[:16]) }
+
+// dial returns a client of Google's emulator.
+func (b backend) dial(t testing.TB, project string, intercept ...grpc.UnaryClientInterceptor) *datastore.Client {
+	t.Helper()
+	c, err := datastore.NewClient(context.Background(), project,
+		option.WithEndpoint("passthrough:///"+b.addr), option.WithoutAuthentication(), option.WithTelemetryDisabled(),
+		option.WithGRPCDialOption(grpc.WithTransportCredentials(insecure.NewCredentials())),
+		option.WithGRPCDialOption(grpc.WithChainUnaryInterceptor(intercept...)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// noOutbox fails the test for tasks that were promised and not submitted, as
+// emulatortest does over our own Datastore.
+func noOutbox(t testing.TB, c *datastore.Client, kind string, namespaces []string) {
+	for _, namespace := range namespaces {
+		keys, err := c.GetAll(context.Background(), datastore.NewQuery(kind).Namespace(namespace).KeysOnly(), nil)
+		if err != nil || len(keys) > 0 {
+			t.Errorf("%d entities are left in the outbox of namespace %q: %v", len(keys), namespace, err)
+		}
+	}
+}
