@@ -59,6 +59,11 @@ KILLS ?= 200
 kill-cloudtasks: ## The Cloud Tasks emulator killed KILLS (200) times under load; the books balance.
 	$(GO) test -count=1 -timeout 60m -run TestKillLoop -v ./emulator/cloudtasks -kills $(KILLS)
 
+ROUNDS ?= 20
+.PHONY: rolling-restart
+rolling-restart: ## Two workers behind one address replaced ROUNDS (20) times by another version under load; the books balance.
+	$(GO) test -count=1 -timeout 60m -run TestRollingRestart -v . -rounds $(ROUNDS)
+
 .PHONY: bench-datastore
 bench-datastore: ## The Datastore emulator beside Google's two, in one run (20 minutes; BENCHFLAGS=-million adds a million entities).
 	cd bench && $(GO) run ./datastore $(BENCHFLAGS)

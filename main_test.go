@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -13,11 +14,18 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// TestMain lets the test binary be the program: scripts and the tests of whole
-// processes start it again.
+// TestMain lets the test binary be the program, or a worker of TestRollingRestart:
+// scripts and the tests of whole processes start it again.
 func TestMain(m *testing.M) {
 	if os.Getenv("LATCHWORK_TEST_MAIN") != "" {
 		main()
+	}
+	if os.Getenv("LATCHWORK_TEST_WORKER") != "" {
+		if err := rollingWorker(os.Args[1], os.Args[2], os.Args[3], os.Getenv, os.Stdout, os.Stderr); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
 	}
 	testscript.Main(m, map[string]func(){"latchwork": main})
 }
