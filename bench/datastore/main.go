@@ -235,7 +235,7 @@ func (b *bench) row(name, unit string, columns [][]float64, which better) {
 			best = m
 		}
 	}
-	if best == 0 || len(columns[0]) == 0 {
+	if best == 0 || len(columns[0]) == 0 { // nobody else got anything done
 		fmt.Fprintln(b, " – |")
 		return
 	}

@@ -171,7 +171,8 @@ type figure struct {
 }
 
 // run has the callers work for so long, and measures from the first start to
-// the last end. The error is the first one that a caller met.
+// the last end. A transaction that its client gave up on, after all the attempts
+// of its own, is not counted; any other error ends the run.
 func (w work) run(ctx context.Context, s *server, length time.Duration) (figure, error) {
 	var wg sync.WaitGroup
 	var done atomic.Int64
@@ -180,11 +181,14 @@ func (w work) run(ctx context.Context, s *server, length time.Duration) (figure,
 	for caller := range w.callers {
 		wg.Go(func() {
 			for round := 0; time.Since(begin) < length; round++ {
-				if err := w.do(ctx, s.client, caller, round); err != nil {
+				switch err := w.do(ctx, s.client, caller, round); {
+				case errors.Is(err, ds.ErrConcurrentTransaction):
+				case err != nil:
 					errs <- err
 					return
+				default:
+					done.Add(int64(w.counts))
 				}
-				done.Add(int64(w.counts))
 			}
 		})
 	}
@@ -196,5 +200,5 @@ func (w work) run(ctx context.Context, s *server, length time.Duration) (figure,
 	default:
 	}
 	n := float64(done.Load())
-	return figure{perSecond: n / took.Seconds(), cpu: time.Duration(float64(s.cpu()-cpu) / n)}, nil
+	return figure{perSecond: n / took.Seconds(), cpu: time.Duration(float64(s.cpu()-cpu) / max(n, 1))}, nil
 }
