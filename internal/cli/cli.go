@@ -28,6 +28,7 @@ type commands struct {
 	Enqueue  enqueueCommand  `cmd:"" help:"Enqueue one task of a class, with a JSON payload."`
 	Dead     deadCommand     `cmd:"" help:"Look at the dead letters: tasks that failed for good. List, show, redrive or drop them."`
 	Cron     cronCommand     `cmd:"" help:"Look at the jobs of Cloud Scheduler and of cron.yaml: list them, or run one now."`
+	Queues   queuesCommand   `cmd:"" help:"Compare the queues with queue.yaml, and make them what it says."`
 	Demo     demoCommand     `cmd:"" help:"Send one message to 1,000 recipients over stand-ins of its own, and print books that anyone can check. Exit status 1 when they don't balance."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
@@ -37,14 +38,25 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// An exitError ends the process with a status of its command's own.
+type exitError struct {
+	status int
+	error
+}
+
+func (e exitError) Unwrap() error { return e.error }
+
 // ExitStatus is what the process ends with: 0 for nil, 2 for a command line that
-// can't be understood, 1 for everything else.
+// can't be understood, what the command says of its own errors, else 1.
 func ExitStatus(err error) int {
 	if err == nil {
 		return 0
 	}
 	if _, ok := errors.AsType[usageError](err); ok {
 		return 2
+	}
+	if e, ok := errors.AsType[exitError](err); ok {
+		return e.status
 	}
 	return 1
 }

@@ -58,6 +58,25 @@ func (s *services) withConnections(ctx context.Context, env Env, log *slog.Logge
 	return errors.Join(f(c), c.Close())
 }
 
+// locate is for commands that need no worker, only a location's queues or jobs:
+// the emulator's, or the real ones where a project is configured and no emulator.
+// It returns projects/P/locations/L.
+func (s *services) locate(ctx context.Context, env Env) (parent string, err error) {
+	if s.embedded(platformFrom(env.Getenv)) {
+		s.CloudTasksHost = defaultCloudTasksAddr
+	}
+	if s.CloudTasksHost != "" {
+		s.Project, s.Location = cmp.Or(s.Project, localProject), cmp.Or(s.Location, localLocation)
+	}
+	if s.Project == "" || s.Location == "" {
+		return "", errors.New("GOOGLE_CLOUD_PROJECT and CLOUD_TASKS_LOCATION say whose queues and jobs are meant: set both, or CLOUD_TASKS_EMULATOR_HOST")
+	}
+	if err := (&services{CloudTasksHost: s.CloudTasksHost}).reachable(ctx); err != nil {
+		return "", err
+	}
+	return "projects/" + s.Project + "/locations/" + s.Location, nil
+}
+
 // reachable spares a person the wait: Google's clients retry a refused connection
 // for as long as the context lasts.
 func (s *services) reachable(ctx context.Context) error {

@@ -122,21 +122,13 @@ func (c *cronRun) Run(ctx context.Context, env Env) error {
 // withScheduler connects to Cloud Scheduler: the emulator's, or the real one where
 // a project is configured and no emulator.
 func (s *services) withScheduler(ctx context.Context, env Env, f func(client *scheduler.CloudSchedulerClient, parent string) error) error {
-	if s.embedded(platformFrom(env.Getenv)) {
-		s.CloudTasksHost = defaultCloudTasksAddr
-	}
-	if s.CloudTasksHost != "" {
-		s.Project, s.Location = cmp.Or(s.Project, localProject), cmp.Or(s.Location, localLocation)
-	}
-	if s.Project == "" || s.Location == "" {
-		return errors.New("GOOGLE_CLOUD_PROJECT and CLOUD_TASKS_LOCATION say whose jobs are meant: set both, or CLOUD_TASKS_EMULATOR_HOST")
-	}
-	if err := (&services{CloudTasksHost: s.CloudTasksHost}).reachable(ctx); err != nil {
+	parent, err := s.locate(ctx, env)
+	if err != nil {
 		return err
 	}
 	client, err := scheduler.NewCloudSchedulerClient(ctx, tasks.EmulatorOptions(s.CloudTasksHost)...)
 	if err != nil {
 		return fmt.Errorf("connect to Cloud Scheduler: %w", err)
 	}
-	return errors.Join(f(client, "projects/"+s.Project+"/locations/"+s.Location), client.Close())
+	return errors.Join(f(client, parent), client.Close())
 }

@@ -18,12 +18,12 @@ import (
 
 // How long queues of a file keep tasks, and the names of those that ended.
 const (
-	taskTTL      = 3650 * 24 * time.Hour
-	tombstoneTTL = 9 * 24 * time.Hour
+	TaskTTL      = 3650 * 24 * time.Hour
+	TombstoneTTL = 9 * 24 * time.Hour
 )
 
-// defaultQueue is never paused for not being in a file.
-const defaultQueue = "default"
+// DefaultQueue is never paused for not being in a file.
+const DefaultQueue = "default"
 
 // A Change is something that Apply did.
 type Change struct {
@@ -52,7 +52,7 @@ func (f *File) Apply(s *service.Service, parent string) (changes []Change, err e
 	}
 	for _, q := range others {
 		id := q.GetName()[len(parent+"/queues/"):]
-		if listed[id] || id == defaultQueue || q.GetState() == cloudtaskspb.Queue_PAUSED {
+		if listed[id] || id == DefaultQueue || q.GetState() == cloudtaskspb.Queue_PAUSED {
 			continue
 		}
 		if _, err := s.PauseQueue(q.GetName()); err != nil {
@@ -84,7 +84,7 @@ func (f *File) applyQueue(s *service.Service, parent string, q Queue) (changes [
 	if err != nil && !missing {
 		return nil, err
 	}
-	wanted := q.message(name)
+	wanted := q.Message(name)
 	switch {
 	case missing:
 	case q.Pull != was.Pull:
@@ -92,7 +92,7 @@ func (f *File) applyQueue(s *service.Service, parent string, q Queue) (changes [
 	case q.Rate == 0 && !q.Pull:
 		wanted.RateLimits.MaxDispatchesPerSecond = was.GetRateLimits().GetMaxDispatchesPerSecond() // the rate stays
 	}
-	update, err := service.NewUpdate(wanted, &fieldmaskpb.FieldMask{Paths: paths(q)}, "rate_limits", "retry_config", "app_engine_routing_override")
+	update, err := service.NewUpdate(wanted, &fieldmaskpb.FieldMask{Paths: q.Fields()}, "rate_limits", "retry_config", "app_engine_routing_override")
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (f *File) applyQueue(s *service.Service, parent string, q Queue) (changes [
 		update.Apply(into.Queue)
 		if missing {
 			into.Pull = q.Pull
-			into.TaskTTL, into.TombstoneTTL = durationpb.New(taskTTL), durationpb.New(tombstoneTTL)
+			into.TaskTTL, into.TombstoneTTL = durationpb.New(TaskTTL), durationpb.New(TombstoneTTL)
 		}
 		return nil
 	})
@@ -124,8 +124,8 @@ func (f *File) applyQueue(s *service.Service, parent string, q Queue) (changes [
 	return changes, err
 }
 
-// paths are the fields of a queue that the file decides.
-func paths(q Queue) []string {
+// Fields are the fields of a queue that the file decides.
+func (q Queue) Fields() []string {
 	if q.Pull {
 		return []string{"retry_config.max_attempts"}
 	}
@@ -136,9 +136,9 @@ func paths(q Queue) []string {
 	return append(list, "rate_limits.max_dispatches_per_second")
 }
 
-// message is the queue that the entry describes. A rate of 0 has no place in it:
+// Message is the queue that the entry describes. A rate of 0 has no place in it:
 // it is a pause.
-func (q Queue) message(name string) *cloudtaskspb.Queue {
+func (q Queue) Message(name string) *cloudtaskspb.Queue {
 	m := &cloudtaskspb.Queue{
 		Name: name,
 		RateLimits: &cloudtaskspb.RateLimits{

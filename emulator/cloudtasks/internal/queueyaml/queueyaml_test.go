@@ -192,7 +192,7 @@ func TestApply(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if q.TaskTTL.AsDuration() != taskTTL || q.TombstoneTTL.AsDuration() != tombstoneTTL {
+	if q.TaskTTL.AsDuration() != TaskTTL || q.TombstoneTTL.AsDuration() != TombstoneTTL {
 		t.Errorf("a new queue keeps tasks %v and names %v", q.TaskTTL.AsDuration(), q.TombstoneTTL.AsDuration())
 	}
 }
