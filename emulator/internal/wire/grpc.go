@@ -15,6 +15,10 @@ const (
 	minPing    = time.Second // Google's clients ping every 60 s, without streams too
 	maxStreams = 10_000      // at once on one connection
 	maxStack   = 2 << 10     // bytes of a panic's stack in its answer
+
+	// workers are kept for calls, since a new goroutine has to grow its stack
+	// first, several times. More calls than that have goroutines of their own.
+	workers = 16
 )
 
 // GRPCOptions returns what every emulator's grpc.Server is made with: pings are
@@ -27,6 +31,7 @@ func GRPCOptions() []grpc.ServerOption {
 		grpc.MaxRecvMsgSize(MaxMessage),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.WaitForHandlers(true),
+		grpc.NumStreamWorkers(workers),
 		grpc.ChainUnaryInterceptor(Recover),
 	}
 }

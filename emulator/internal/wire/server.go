@@ -226,6 +226,9 @@ func (s *Server) Close() error {
 	}
 	s.mu.Unlock()
 	if !started {
+		if s.GRPC != nil {
+			s.GRPC.Stop() // it has goroutines from the start
+		}
 		return nil
 	}
 

@@ -104,7 +104,7 @@ func (e *Engine) dispatchOne(q *queue) (again bool) {
 	return true
 }
 
-// start journals an attempt of t and delivers it in a goroutine of its own.
+// start journals an attempt of t and hands it to a worker.
 func (e *Engine) start(t *task, now Micros, forced bool) error {
 	q := t.queue
 	before := t.tries()
@@ -127,21 +127,14 @@ func (e *Engine) start(t *task, now Micros, forced bool) error {
 		Attempt: tries.Dispatches, Executions: before.Executions, Previous: before.Last,
 	}
 	e.duplicate(d)
-	e.running.Go(func() {
-		result := e.o.Deliver(e.ctx, d)
-		if e.finish(t, result, now, forced) {
-			e.o.Logger.Warn("a task is given up: its attempts or its time are used up",
-				"queue", d.Queue, "task", d.ID, "attempts", d.Attempt, "reason", result.Message)
-		}
-	})
+	e.hand(attempt{t, d, now, forced})
 	return nil
 }
 
-// finish records the result of a delivery dispatched at the time from, and
-// reports whether it was the last that the task gets without success.
-func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp bool) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+// finish records the result of an attempt, and reports whether it was the last
+// that the task gets without success. The lock is held.
+func (e *Engine) finish(a attempt, r Result) (gaveUp bool) {
+	t, from := a.task, a.at
 	q, now := t.queue, e.now()
 	e.inFlight--
 	q.running--
@@ -159,7 +152,7 @@ func (e *Engine) finish(t *task, r Result, from Micros, forced bool) (gaveUp boo
 		q.failure = Failure{At: now, Task: t.id(), Reason: r.Message}
 	}
 	if t.index != gone {
-		if !forced {
+		if !a.forced {
 			from = now
 		}
 		gaveUp = e.settle(t, r, now, from)

@@ -18,7 +18,8 @@
 //   - A task of a pull queue is never delivered, and held by one lease at a time.
 //   - The name of a task that ended can't be used again while its tombstone
 //     lasts.
-//   - Goroutines are spent on deliveries only: waiting tasks cost memory alone.
+//   - Goroutines are spent on deliveries only, and kept for the next, sixteen at
+//     most: waiting tasks cost memory alone.
 //   - Deliveries in flight are bounded per queue and overall; queues take turns
 //     for the overall bound.
 //

@@ -92,6 +92,7 @@ type Engine struct {
 	inFlight   int       // deliveries, forced ones included
 	duplicates int       // deliveries beyond the real ones, waiting ones included
 	seq        uint32    // of the task created last
+	idle       []worker  // that wait for an attempt, the latest last
 	replaying  *queue    // that the last record of the journal was of
 	record     []byte    // reused for encoding
 	text       []byte    // likewise
@@ -146,6 +147,10 @@ func (e *Engine) Close() error {
 	e.mu.Lock()
 	closed := e.closed
 	e.closed = true
+	for _, w := range e.idle {
+		close(w)
+	}
+	e.idle = nil
 	e.mu.Unlock()
 	e.cancel()
 	e.running.Wait()
