@@ -88,14 +88,6 @@ func (b backend) differs(t testing.TB, datastore, what, source string) {
 	}
 }
 
-// needsHours ends a test on the real clock that would take that long.
-func (c clock) needsHours(t testing.TB, why string) {
-	t.Helper()
-	if !c.fake {
-		t.Skipf("NEEDS HOURS: %s", why)
-	}
-}
-
 // newProject makes up a project: Google's emulators outlive a test, and keep
 // projects apart.
 func newProject() string { return "test-" + strings.ToLower(rand.Text()[:16]) }

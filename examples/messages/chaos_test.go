@@ -37,7 +37,7 @@ func TestK_BooksBalanceInChaos(t *testing.T) {
 					}
 					return true
 				}
-				patience := w.span(2*time.Hour, 4*time.Minute)
+				patience := w.span(2*time.Hour, 6*time.Minute)
 				for since := time.Now(); !balanced(); sweep() {
 					if time.Since(since) > patience {
 						t.Fatalf("after %v the books don't balance", patience)

@@ -78,7 +78,10 @@ func (d *disorder) intercept(ctx context.Context, method string, req, reply any,
 func (d *disorder) dialer(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		c, err := dial(ctx, network, addr)
-		return disorderly{c, d}, err
+		if err != nil {
+			return nil, err
+		}
+		return disorderly{c, d}, nil
 	}
 }
 

@@ -85,17 +85,28 @@ func startMemcached(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "socket")
-	cmd := exec.Command("memcached", "-u", me.Username, "-s", socket, "-U", "0")
-	if err := cmd.Start(); err != nil {
+	program, err := exec.LookPath("memcached")
+	if err != nil {
 		t.Fatalf("-locks=memcached: %v (apt-get install memcached, or brew install memcached)", err)
 	}
+	// It ends when its standard input does, even if this process is killed.
+	cmd := exec.Command("sh", "-c", `"$@" & cat; kill -9 $!`, "sh", program, "-u", me.Username, "-s", socket, "-U", "0")
+	alive, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
+		_ = alive.Close()
 		_ = cmd.Wait()
 	})
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	for tick := time.NewTicker(5 * time.Millisecond); ; {
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
 		if c, err := new(net.Dialer).DialContext(ctx, "unix", socket); err == nil {
 			_ = c.Close()
 			return socket

@@ -23,14 +23,14 @@ import (
 // transaction.
 func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
 	integration(t, func(t *testing.T) {
-		const slot = 4 * time.Second
 		c := newCloud(t, "")
-		w := c.newWorker("worker:80", workerOptions{app: Options{Slot: slot, Timeout: c.span(5*time.Minute, 40*time.Second)}})
+		slot := c.span(4*time.Second, 20*time.Second) // 100 transactions fit into 3/4 of it
+		w := c.newWorker("worker:80", workerOptions{app: Options{Slot: slot, Timeout: c.span(5*time.Minute, 2*time.Minute)}})
 		message := w.send(w.names(100, "ada")...)
 		sent := time.Now()
 		w.until("all receipts are in", func() bool {
 			b, err := w.app.Books(t.Context(), message)
-			return err == nil && b.Receipts == 100
+			return err == nil && b.Receipts == 100 && w.app.Stats().Commits >= 1+100+1
 		})
 		if took := time.Since(sent); took > 2*(slot+slot*3/4)+w.late(time.Second) {
 			t.Errorf("the receipts took %v, which is more than two slots", took)
@@ -78,6 +78,8 @@ func TestB_DuplicatesWithoutTheLock(t *testing.T) {
 	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
+				chosenBackend(t).differs(t, firestore, "transactions that have read the same entity keep each other from committing until a time-out aborts them",
+					"github.com/firebase/firebase-tools/issues/8300")
 				switch r := deliverDuplicates(t, mode, everybody{}); {
 				case mode == "pessimistic" && (r.runs != 16 || r.raised != 16 || r.conflicts != 0):
 					t.Errorf("%d runs, %d commits, %d conflicts; want 16, 16 and 0", r.runs, r.raised, r.conflicts)
@@ -106,18 +108,20 @@ type duplicated struct {
 }
 
 // deliverDuplicates delivers a shard's task, whose work takes 20 ms, 16 times at
-// once.
+// once. (On the real clock it takes until all of them are there.)
 func deliverDuplicates(t *testing.T, mode string, store memlock.Store) (d duplicated) {
 	const duplicates = 16
 	var runs atomic.Int64
 	delivered := make(chan struct{})
 	var once sync.Once
-	w := newCloud(t, mode).newWorker("worker:80", workerOptions{
+	c := newCloud(t, mode)
+	work := c.span(20*time.Millisecond, 500*time.Millisecond)
+	w := c.newWorker("worker:80", workerOptions{
 		store: store,
 		mutations: probes(func(_ context.Context, r *Root, _ *probe) error {
 			runs.Add(1)
 			err := raise(r)
-			<-time.After(20 * time.Millisecond)
+			<-time.After(work)
 			return err
 		}),
 		around: func(next http.Handler) http.Handler {
@@ -193,13 +197,17 @@ func TestD_LostLockCommitsNothing(t *testing.T) {
 	for name, take := range map[string]func(locks, testing.TB, string){"stolen": locks.steal, "evicted": locks.evict} {
 		t.Run(name, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
-				holding, lost := make(chan struct{}), make(chan error)
+				holding, lost, looked := make(chan struct{}), make(chan error), make(chan struct{})
 				var runs atomic.Int64
 				w := newCloud(t, "").newWorker("worker:80", workerOptions{
 					app: Options{Shards: 1},
 					mutations: probes(func(ctx context.Context, r *Root, _ *probe) error {
-						if err := raise(r); err != nil || runs.Add(1) > 1 {
+						if err := raise(r); err != nil {
 							return err
+						}
+						if runs.Add(1) > 1 {
+							<-looked
+							return nil
 						}
 						close(holding)
 						<-ctx.Done()
@@ -221,6 +229,7 @@ func TestD_LostLockCommitsNothing(t *testing.T) {
 				if n := w.unread("bob"); n != 0 {
 					t.Errorf("%d commits without the lock", n)
 				}
+				close(looked)
 				w.until("the work is done by another run", func() bool { return w.unread("bob") > 0 })
 				if n := w.unread("bob"); n != 1 || runs.Load() != 2 {
 					t.Errorf("%d commits in %d runs; want 1 in 2", n, runs.Load())

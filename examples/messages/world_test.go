@@ -203,12 +203,18 @@ func (w *worker) send(recipients ...string) (message string) {
 	return message
 }
 
-// balanced waits until no task is left and holds the message's books to it.
-func (w *worker) balanced(message string) Books {
+// drained waits until no task is left: what the workers count is complete then.
+func (w *worker) drained() {
 	w.t.Helper()
 	if err := w.Drain(w.t.Context()); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// balanced waits until no task is left and holds the message's books to it.
+func (w *worker) balanced(message string) Books {
+	w.t.Helper()
+	w.drained()
 	books, err := w.app.Books(w.t.Context(), message)
 	if err == nil {
 		err = books.Balanced()
