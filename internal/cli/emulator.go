@@ -8,7 +8,6 @@ import (
 	"maps"
 	"net"
 	"os"
-	"runtime/debug"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator"
@@ -143,9 +142,7 @@ type emulatorCommand struct {
 // eval, and what wrappers of Google's emulators wait for.
 func (c *emulatorCommand) Run(ctx context.Context, env Env, log *slog.Logger) error {
 	if env.Getenv("GOGC") == "" {
-		// What is stored stays, so half as much again is room enough for the rest:
-		// a tenth less memory with 100,000 entities, a tenth more CPU under load.
-		debug.SetGCPercent(50)
+		paceGC()
 	}
 	c.adoptFiles()
 	c.project, c.location, c.pubSub = c.Project, c.Location, env.Getenv("PUBSUB_EMULATOR_HOST")
