@@ -19,7 +19,7 @@ import (
 // others in their place; `make test-official` does so for each in turn.
 var (
 	datastoreFlag = flag.String("datastore", "embedded", "Datastore of the integration tests: embedded, firestore@HOST:PORT (Google's Firestore emulator in Datastore mode), or datastore@HOST:PORT (Google's older one)")
-	locksFlag     = flag.String("locks", "embedded", "where their locks are kept: embedded (our memcached), memcached (the real one, a process for each test)")
+	locksFlag     = flag.String("locks", "embedded", "where their locks are kept: embedded (our memcached), memcached (the real one, a process for each test), or datastore")
 )
 
 // The servers that the flags name.
@@ -28,6 +28,7 @@ const (
 	firestore      = "firestore"
 	olderDatastore = "datastore"
 	realMemcached  = "memcached"
+	inDatastore    = "datastore"
 )
 
 // backend is the servers that a test runs over, beside our Cloud Tasks.
@@ -44,8 +45,8 @@ func chosenBackend(t testing.TB) backend {
 	if !slices.Contains([]string{embedded, firestore, olderDatastore}, name) || (name == embedded) != (addr == "") {
 		t.Fatalf("-datastore=%s: must be embedded, firestore@HOST:PORT or datastore@HOST:PORT", *datastoreFlag)
 	}
-	if !slices.Contains([]string{embedded, realMemcached}, b.locks) {
-		t.Fatalf("-locks=%s: must be embedded or memcached", *locksFlag)
+	if !slices.Contains([]string{embedded, realMemcached, inDatastore}, b.locks) {
+		t.Fatalf("-locks=%s: must be embedded, memcached or datastore", *locksFlag)
 	}
 	return b
 }
@@ -104,15 +105,4 @@ func (b backend) dial(t testing.TB, project string, intercept ...grpc.UnaryClien
 	}
 	t.Cleanup(func() { _ = c.Close() })
 	return c
-}
-
-// noOutbox fails the test for tasks that were promised and not submitted, as
-// emulatortest does over our own Datastore.
-func noOutbox(t testing.TB, c *datastore.Client, kind string, namespaces []string) {
-	for _, namespace := range namespaces {
-		keys, err := c.GetAll(context.Background(), datastore.NewQuery(kind).Namespace(namespace).KeysOnly(), nil)
-		if err != nil || len(keys) > 0 {
-			t.Errorf("%d entities are left in the outbox of namespace %q: %v", len(keys), namespace, err)
-		}
-	}
 }

@@ -44,7 +44,7 @@ func TestK_BooksBalanceInChaos(t *testing.T) {
 					}
 					w.Advance(w.span(time.Minute, 5*time.Second))
 				}
-				injected := w.disorder.counts(w.Suite.Chaos().Injected())
+				injected := w.injected()
 				for fault, n := range injected {
 					if n == 0 {
 						t.Errorf("%s never struck", fault)

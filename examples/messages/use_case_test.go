@@ -2,6 +2,7 @@ package messages
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -222,7 +223,7 @@ func TestD_LostLockCommitsNothing(t *testing.T) {
 				if cause := <-lost; !errors.Is(cause, memlock.ErrLost) {
 					t.Errorf("the context ended with %v; want ErrLost", cause)
 				}
-				if noticed := time.Since(since); noticed > w.late(3*time.Second) {
+				if noticed := time.Since(since); noticed > w.late(cmp.Or(w.locks.options().Refresh, 2*time.Second)+time.Second) {
 					t.Errorf("it took %v to notice", noticed)
 				}
 				w.until("the delivery is answered", func() bool { return w.outcomes.Count(handlers.OutcomeInterrupted) == 1 })

@@ -57,14 +57,32 @@ func newCloud(t testing.TB, concurrency string) *cloud {
 			Datastore: &emulated.Options{Concurrency: concurrency, Indexes: "../../index.yaml", IndexMode: "require"},
 		},
 	})
-	if c.backend.datastore == embedded {
-		c.entities = c.NewDatastoreClient(grpc.WithUnaryInterceptor(c.intercept))
-	} else {
-		c.entities = c.dial(t, c.Project, c.intercept, c.disorder.intercept)
-		t.Cleanup(func() { noOutbox(t, c.entities, tasks.OutboxKind, c.namespaces) })
+	c.entities = c.newDatastore(c.intercept)
+	if c.backend.datastore != embedded {
+		t.Cleanup(c.noOutbox)
 	}
-	c.locks = c.newLocks(t, c.Env, &c.disorder)
+	c.locks = c.newLocks()
 	return c
+}
+
+// newDatastore returns a client of the chosen Datastore.
+func (c *cloud) newDatastore(intercept grpc.UnaryClientInterceptor) *datastore.Client {
+	c.t.Helper()
+	if c.backend.datastore == embedded {
+		return c.NewDatastoreClient(grpc.WithUnaryInterceptor(intercept))
+	}
+	return c.dial(c.t, c.Project, intercept, c.disorder.intercept)
+}
+
+// noOutbox fails the test for tasks that were promised and not submitted, as
+// emulatortest does over our own Datastore.
+func (c *cloud) noOutbox() {
+	for _, namespace := range c.namespaces {
+		q := datastore.NewQuery(tasks.OutboxKind).Namespace(namespace).KeysOnly()
+		if keys, err := c.entities.GetAll(context.Background(), q, nil); err != nil || len(keys) > 0 {
+			c.t.Errorf("%d entities are left in the outbox of namespace %q: %v", len(keys), namespace, err)
+		}
+	}
 }
 
 // Advance lets time pass: the clock's, whatever the suite's own does.
@@ -86,12 +104,22 @@ func (c *cloud) chaos(s emulator.ChaosSettings) {
 		theirs.Abort, theirs.DatastoreOutage = s.Abort, s.DatastoreOutage
 		s.Abort, s.DatastoreOutage = 0, 0
 	}
-	if c.backend.locks != embedded {
+	if c.backend.locks == realMemcached {
 		theirs.Evict, theirs.MemcachedOutage = s.Evict, s.MemcachedOutage
 		s.Evict, s.MemcachedOutage = 0, 0
 	}
 	c.disorder.set(theirs)
 	c.SetChaos(s)
+}
+
+// injected counts what went wrong, of all that can.
+func (c *cloud) injected() map[string]uint64 {
+	all := c.disorder.counts(c.Suite.Chaos().Injected())
+	if c.backend.locks == inDatastore { // nothing asks memcached
+		delete(all, "evict")
+		delete(all, "memcachedOutage")
+	}
+	return all
 }
 
 // intercept answers the commits that the test refuses.
@@ -157,9 +185,9 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 	if o.store == nil {
 		o.store = c.locks.store()
 	}
-	locker := memlock.New(o.store, &memlock.Options{Observer: memlock.Observer{
-		Acquired: func(_ context.Context, e memlock.Event) { w.locked.Add(1) },
-	}})
+	lockOptions := c.locks.options()
+	lockOptions.Observer.Acquired = func(context.Context, memlock.Event) { w.locked.Add(1) }
+	locker := memlock.New(o.store, &lockOptions)
 	w.server, err = handlers.New(w.client, locker, verifier, w.app.Handlers(), &handlers.Options{Observer: &w.outcomes, Logger: o.logger})
 	if err != nil {
 		t.Fatal(err)

@@ -52,7 +52,7 @@ type lane struct {
 type backend struct {
 	name  string
 	locks string // as the tests' flag has it
-	short string // the tests of a short run: a pattern, or none at all
+	short string // the tests of a short run: a pattern; "" leaves the backend out
 }
 
 // few are the tests that a short run takes to each of Google's emulators.
@@ -62,13 +62,16 @@ func lanes() []lane {
 	return []lane{
 		{"embedded", "", []backend{
 			{"embedded", "embedded", ""}, // `make test` has run it
+			{"embedded, locks in Datastore", "datastore", ""},
 			{"embedded, memcached", "memcached", "^Test[BCDG]_"},
 		}},
 		{"firestore", oracle.FS, []backend{
 			{"Firestore emulator, memcached", "memcached", few},
+			{"Firestore emulator, locks in Datastore", "datastore", ""},
 		}},
 		{"datastore", oracle.DS, []backend{
 			{"Datastore emulator, memcached", "memcached", few},
+			{"Datastore emulator, locks in Datastore", "datastore", ""},
 		}},
 	}
 }

@@ -85,8 +85,8 @@ func Start(ctx context.Context, kind Kind) (*Process, error) {
 	}
 }
 
-func start(ctx context.Context, kind Kind, java, jar string) (p *Process, err error) {
-	p = &Process{Kind: kind, ended: make(chan struct{})}
+func start(ctx context.Context, kind Kind, java, jar string) (_ *Process, err error) {
+	p := &Process{Kind: kind, ended: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			p.Close()
