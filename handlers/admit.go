@@ -16,8 +16,10 @@ const bodyTime = 30 * time.Second
 // f takes it off with bodyDone.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, f func(context.Context) (Outcome, error)) (Outcome, error) {
 	// What can't set it (a test's recorder) has no slow body either.
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
+	conn := http.NewResponseController(w)
+	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
 	if _, err := s.verifier.Verify(r); err != nil {
+		_ = conn.EnableFullDuplex() // the answer doesn't wait for the rest of the body
 		return OutcomeForbidden, err
 	}
 	if !s.enter() {
