@@ -82,6 +82,23 @@ fuzz: ## Each fuzz target in turn, FUZZTIME (30s) long.
 	  done; \
 	done
 
+.PHONY: deploy-app-engine
+deploy-app-engine: ## To App Engine: prints every command, asks (YES=1 doesn't, DRY_RUN=1 only prints), does it. docs/deploy-app-engine.md
+	@$(GO) run ./deploy app-engine
+
+.PHONY: deploy-cloud-run
+deploy-cloud-run: ## To Cloud Run, likewise. docs/deploy-cloud-run.md
+	@$(GO) run ./deploy cloud-run
+
+.PHONY: deploy-function
+deploy-function: ## To Cloud Functions, likewise. docs/deploy-function.md
+	@$(GO) run ./deploy function
+
+DIR ?= build/function
+.PHONY: stage-function
+stage-function: ## The tree that Cloud Functions builds, in DIR (build/function).
+	@$(GO) run ./deploy stage function $(DIR)
+
 .PHONY: clean
 clean: ## Remove what `make run` stored: queues, entities, keys.
 	rm -rf .latchwork

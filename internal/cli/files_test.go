@@ -91,7 +91,7 @@ func TestAppEngineFilesFitTheCode(t *testing.T) {
 		EnvVariables    map[string]string `yaml:"env_variables"`
 	}
 	load(t, "app.yaml", &deploy)
-	if deploy.Runtime != "go126" || !slices.Contains(deploy.InboundServices, "warmup") {
+	if deploy.Runtime != "${RUNTIME}" || !slices.Contains(deploy.InboundServices, "warmup") {
 		t.Errorf("app.yaml: runtime %s, inbound services %v", deploy.Runtime, deploy.InboundServices)
 	}
 	if len(deploy.Handlers) == 0 || deploy.Handlers[0].URL != "/_latchwork/.*" || deploy.Handlers[0].Login != "admin" {

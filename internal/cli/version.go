@@ -1,9 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"fmt"
 	"runtime/debug"
 )
+
+// stamp is the version that a build without the repository writes here, as the
+// Dockerfile's does: -ldflags "-X …/internal/cli.stamp=v1.2.3".
+var stamp string
 
 type versionCommand struct{}
 
@@ -18,10 +23,7 @@ func version() string {
 	if !ok {
 		return "latchwork (built without module information)"
 	}
-	v := info.Main.Version
-	if v == "" {
-		v = "(devel)"
-	}
+	v := cmp.Or(stamp, info.Main.Version, "(devel)")
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
 			v += " " + s.Value
