@@ -1,7 +1,6 @@
 package memcached
 
 import (
-	"strconv"
 	"sync"
 
 	"github.com/latchwork/latchwork/emulator/internal/chaos"
@@ -11,18 +10,19 @@ import (
 // last use, bounded in bytes. One lock orders everything; it is held for well
 // under a microsecond and never across I/O.
 type cache struct {
-	clock    ticker
-	chaos    *chaos.Chaos
-	maxBytes int64
-	maxItem  int // by protocolSize
+	clock   ticker
+	chaos   *chaos.Chaos
+	ceiling int64 // of maxBytes
+	maxItem int   // by protocolSize
 
-	mu      sync.Mutex
-	items   map[string]*item
-	recent  item // ring head: next is the most recently used, prev the least
-	bytes   int64
-	lastCAS uint64
-	flushed int64 // entries stored up to this second die when it comes; 0 is none
-	count   counters
+	mu       sync.Mutex
+	maxBytes int64
+	items    map[string]*item
+	recent   item // ring head: next is the most recently used, prev the least
+	bytes    int64
+	lastCAS  uint64
+	flushed  int64 // entries stored up to this second die when it comes; 0 is none
+	count    counters
 }
 
 // counters are the cache's part of Stats.
@@ -32,6 +32,7 @@ type counters struct {
 	deleteHits, deleteMisses                   uint64
 	incrHits, incrMisses, decrHits, decrMisses uint64
 	casHits, casMisses, casBadval              uint64
+	metaDebugs                                 uint64
 	touchHits, touchMisses                     uint64
 	flushes                                    uint64
 	tooLarge, noMemory                         uint64
@@ -40,7 +41,7 @@ type counters struct {
 }
 
 func newCache(o *Options) *cache {
-	c := &cache{clock: newTicker(o.Clock), chaos: o.Chaos, maxBytes: o.MaxBytes, maxItem: o.MaxItemBytes}
+	c := &cache{clock: newTicker(o.Clock), chaos: o.Chaos, ceiling: o.MaxBytes, maxBytes: o.MaxBytes, maxItem: o.MaxItemBytes}
 	c.drop()
 	return c
 }
@@ -49,13 +50,14 @@ func newCache(o *Options) *cache {
 func (c *cache) get(key []byte) (entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	it := c.find(key, c.clock.now(), true)
+	now := c.clock.now()
+	it := c.find(key, now, true)
 	if it == nil {
 		c.count.getMisses++
 		return entry{}, false
 	}
 	c.count.getHits++
-	c.use(it)
+	c.hit(it, now)
 	return it.entry(), true
 }
 
@@ -63,14 +65,15 @@ func (c *cache) get(key []byte) (entry, bool) {
 func (c *cache) touch(key []byte, expire int64) (entry, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	it := c.find(key, c.clock.now(), false)
+	now := c.clock.now()
+	it := c.find(key, now, false)
 	if it == nil {
 		c.count.touchMisses++
 		return entry{}, false
 	}
 	c.count.touchHits++
 	it.expire = expire
-	c.use(it)
+	c.hit(it, now)
 	return it.entry(), true
 }
 
@@ -88,96 +91,10 @@ func (c *cache) remove(key []byte) bool {
 	return true
 }
 
-// storeMode is the condition on which a value is stored.
-type storeMode int
-
-const (
-	modeSet storeMode = iota
-	modeAdd
-	modeReplace
-	modeAppend
-	modePrepend
-	modeCAS
-)
-
-// storeResult is the outcome of store.
-type storeResult int
-
-const (
-	stored storeResult = iota
-	notStored
-	exists
-	notFound
-)
-
-// candidate is a value on its way into the cache.
-type candidate struct {
-	key    []byte // copied if it is stored
-	value  []byte // ends with CRLF; the cache's own from here on
-	flags  uint32
-	expire int64
-	cas    uint64 // the id that modeCAS requires
-}
-
-// store stores v if mode allows it. The caller has checked its size.
-func (c *cache) store(mode storeMode, v candidate) storeResult {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.count.sets++
-	now := c.clock.now()
-	old := c.find(v.key, now, false)
-	switch mode {
-	case modeAdd:
-		if old != nil {
-			c.use(old)
-			return notStored
-		}
-	case modeReplace:
-		if old == nil {
-			return notStored
-		}
-	case modeAppend, modePrepend:
-		if old == nil || protocolSize(len(v.key), old.flags, len(old.value)+len(v.value)-4) > c.maxItem {
-			return notStored
-		}
-		head, tail := old.value, v.value
-		if mode == modePrepend {
-			head, tail = tail, head
-		}
-		joined := make([]byte, 0, len(head)+len(tail)-2)
-		v.value = append(append(joined, head[:len(head)-2]...), tail...)
-		v.flags, v.expire = old.flags, old.expire
-	case modeCAS:
-		if old == nil {
-			c.count.casMisses++
-			return notFound
-		}
-		if old.cas != v.cas {
-			c.count.casBadval++
-			return exists
-		}
-		c.count.casHits++
-	}
-	it := old
-	if it == nil {
-		it = &item{key: string(v.key)}
-		c.link(it)
-	}
-	c.count.totalItems++
-	c.lastCAS++
-	c.bytes -= footprint(it)
-	it.value, it.flags, it.cas, it.expire, it.stored = v.value, v.flags, c.lastCAS, v.expire, now
-	c.bytes += footprint(it)
-	c.use(it)
-	it.used = false
-	c.evict()
-	return stored
-}
-
 // refuse counts a value that was not even read because it is too large
-// (tooLarge) or finds no memory; what a set would have replaced is deleted, so
-// that nobody reads a value older than the last one sent.
-func (c *cache) refuse(mode storeMode, key []byte, tooLarge bool) {
+// (tooLarge) or finds no memory. discard deletes what it would have replaced,
+// so that nobody reads a value older than the last one sent.
+func (c *cache) refuse(key []byte, tooLarge, discard bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if tooLarge {
@@ -185,70 +102,12 @@ func (c *cache) refuse(mode storeMode, key []byte, tooLarge bool) {
 	} else {
 		c.count.noMemory++
 	}
-	if mode != modeSet {
+	if !discard {
 		return
 	}
 	if it := c.find(key, c.clock.now(), false); it != nil {
 		c.unlink(it)
 	}
-}
-
-// deltaResult is the outcome of add.
-type deltaResult int
-
-const (
-	deltaOK deltaResult = iota
-	deltaNotFound
-	deltaNonNumeric
-)
-
-// add changes the decimal number that key holds: up, wrapping at 64 bits, or
-// down, stopping at 0. A result shorter than the old value is padded with
-// spaces to its length, as the real server does.
-func (c *cache) add(key []byte, up bool, delta uint64) (uint64, deltaResult) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	it := c.find(key, c.clock.now(), false)
-	hits, misses := &c.count.decrHits, &c.count.decrMisses
-	if up {
-		hits, misses = &c.count.incrHits, &c.count.incrMisses
-	}
-	if it == nil {
-		*misses++
-		return 0, deltaNotFound
-	}
-	// The real server keeps values of over half the item limit in pieces and
-	// never takes them for numbers.
-	if len(it.value) <= 2 || len(it.value) > c.maxItem/2 {
-		return 0, deltaNonNumeric
-	}
-	n, ok := parseUint64(it.value)
-	if !ok {
-		return 0, deltaNonNumeric
-	}
-	*hits++
-	switch {
-	case up:
-		n += delta
-	case delta > n:
-		n = 0
-	default:
-		n -= delta
-	}
-	digits := strconv.AppendUint(nil, n, 10)
-	value := make([]byte, 0, max(len(digits), len(it.value)-2)+2)
-	value = append(value, digits...)
-	for len(value) < cap(value)-2 {
-		value = append(value, ' ')
-	}
-	c.bytes -= footprint(it)
-	it.value = append(value, "\r\n"...)
-	c.bytes += footprint(it)
-	c.lastCAS++
-	it.cas = c.lastCAS
-	c.use(it)
-	c.evict()
-	return n, deltaOK
 }
 
 // flush removes every entry: at once, or those stored by then when the delay
@@ -262,17 +121,42 @@ func (c *cache) flush(delay int32) {
 	now := c.clock.now()
 	live := now
 	if delay > 0 {
-		live = c.clock.deadline(delay)
+		live = c.clock.deadline(now, delay)
 	}
 	c.flushed = 0
-	switch horizon := live - 1; {
-	case live == longAgo:
-	case horizon < now:
+	horizon := live - 1
+	if horizon <= now {
 		c.lastCAS++ // as the real server does
+	}
+	switch {
+	case live == c.clock.longAgo():
+	case horizon < now:
 		c.drop()
 	default:
 		c.flushed = horizon
 	}
+}
+
+// limit bounds the memory of items anew, or refuses to: beyond what Options
+// grants, or where the largest item would push out all others.
+func (c *cache) limit(bytes int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if bytes > c.ceiling || int64(c.maxItem) > bytes/2 {
+		return false
+	}
+	c.maxBytes = bytes
+	c.evict()
+	return true
+}
+
+// deadline turns an expiration of the protocol into the second from which on
+// the entry is gone; 0 means never.
+func (c *cache) deadline(exptime int32) int64 {
+	if exptime == 0 {
+		return 0
+	}
+	return c.clock.deadline(c.clock.now(), exptime)
 }
 
 // find returns the live item of key, or nil. A dead one that it meets is
@@ -291,7 +175,7 @@ func (c *cache) find(key []byte, now int64, fetch bool) *item {
 		if fetch {
 			c.count.getExpired++
 		}
-		if !it.used {
+		if !it.marks.has(fetched) {
 			c.count.expiredUnfetched++
 		}
 	default:
@@ -304,9 +188,18 @@ func (c *cache) find(key []byte, now int64, fetch bool) *item {
 	return nil
 }
 
-// use makes it the most recently used item.
-func (c *cache) use(it *item) {
-	it.used = true
+// hit notes that it has been read. As with the real server, the first time
+// doesn't count as a use that mg and me tell the age of.
+func (c *cache) hit(it *item, now int64) {
+	if it.marks.has(fetched) {
+		it.used = now
+	}
+	it.marks |= fetched
+	c.promote(it)
+}
+
+// promote makes it the most recently used item.
+func (c *cache) promote(it *item) {
 	if c.recent.next == it {
 		return
 	}
@@ -314,10 +207,13 @@ func (c *cache) use(it *item) {
 	c.pushFront(it)
 }
 
-func (c *cache) link(it *item) {
+// link adds an item of key that has nothing else yet.
+func (c *cache) link(key []byte) *item {
+	it := &item{key: string(key)}
 	c.items[it.key] = it
 	c.bytes += footprint(it)
 	c.pushFront(it)
+	return it
 }
 
 func (c *cache) pushFront(it *item) {
@@ -344,7 +240,7 @@ func (c *cache) evict() {
 
 func (c *cache) countEviction(it *item) {
 	c.count.evictions++
-	if !it.used {
+	if !it.marks.has(fetched) {
 		c.count.evictedUnfetched++
 	}
 }

@@ -10,8 +10,9 @@ import (
 // anything above it is an absolute Unix time.
 const relativeMax = 60 * 60 * 24 * 30
 
-// longAgo is a second in which every entry has already expired.
-const longAgo = 1
+// epochAge is how long before its start the real server's count of seconds
+// begins.
+const epochAge = 62
 
 // A ticker counts whole seconds, as the real server does: it ticks on the
 // second, so that an entry set for N seconds lives between N-1 and N. Steps of
@@ -29,18 +30,22 @@ func (c ticker) now() int64 {
 	return c.start.Unix() + int64(sinceTick/time.Second)
 }
 
+// longAgo is a second in which every entry has already expired: the first that
+// the real server knows.
+func (c ticker) longAgo() int64 { return c.start.Unix() - epochAge + 1 }
+
 // deadline turns an expiration of the protocol into the second from which on
-// the entry is gone; 0 means never.
-func (c ticker) deadline(exptime int32) int64 {
+// the entry is gone, as seen from the second now; 0 means never.
+func (c ticker) deadline(now int64, exptime int32) int64 {
 	switch e := int64(exptime); {
 	case e == 0:
 		return 0
 	case e < 0:
-		return longAgo
+		return c.longAgo()
 	case e <= relativeMax:
-		return c.now() + e
-	case e <= c.start.Unix():
-		return longAgo
+		return now + e
+	case e < c.longAgo():
+		return c.longAgo()
 	default:
 		return e
 	}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"net"
+	"sync/atomic"
 )
 
 const (
@@ -40,8 +41,9 @@ var (
 // A conn is one client's connection: a read buffer, a write buffer, and the
 // command that is being run.
 type conn struct {
-	s  *Server
-	nc net.Conn
+	s    *Server
+	nc   net.Conn
+	used atomic.Int64 // second of the last bytes that came
 
 	buf  []byte // buf[r:w] has been received and not yet consumed
 	r, w int
@@ -51,10 +53,13 @@ type conn struct {
 	args    []([]byte) // the words of the command, its name first; valid until the next read
 	noreply bool
 	key     [maxKeyBytes]byte // of the command whose value is being read
+	meta    metaCommand
+	scratch [metaLineBytes]byte // for the answer to a meta command
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
 	c := &conn{s: s, nc: nc, buf: make([]byte, readBufferBytes)}
+	c.used.Store(s.cache.clock.now())
 	c.out = bufio.NewWriterSize(counted{c}, writeBufferBytes)
 	return c
 }
@@ -151,6 +156,7 @@ func (c *conn) fill() error {
 func (c *conn) read(p []byte) (int, error) {
 	n, err := c.nc.Read(p)
 	c.s.bytesRead.Add(uint64(n))
+	c.used.Store(c.s.cache.clock.now())
 	return n, err
 }
 

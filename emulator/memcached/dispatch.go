@@ -7,6 +7,10 @@ const (
 	replyError       = "ERROR"
 	replyBadFormat   = "CLIENT_ERROR bad command line format"
 	replyBadExptime  = "CLIENT_ERROR invalid exptime argument"
+	replyBadChunk    = "CLIENT_ERROR bad data chunk"
+	replyNonNumeric  = "CLIENT_ERROR cannot increment or decrement non-numeric value"
+	replyTooLarge    = "SERVER_ERROR object too large for cache"
+	replyNoMemory    = "SERVER_ERROR out of memory storing object"
 	replyNotFound    = "NOT_FOUND"
 	replyOK          = "OK"
 	wordNoreply      = "noreply"
@@ -44,6 +48,18 @@ func (c *conn) execute(line []byte) error {
 		return c.update(modePrepend)
 	case "cas":
 		return c.update(modeCAS)
+	case "mg":
+		return c.metaGet()
+	case "ms":
+		return c.metaSet()
+	case "md":
+		return c.metaDelete()
+	case "ma":
+		return c.metaDelta()
+	case "me":
+		return c.metaDebug()
+	case "mn":
+		c.reply("MN")
 	case "incr":
 		c.delta(true)
 	case "decr":
@@ -60,8 +76,10 @@ func (c *conn) execute(line []byte) error {
 		c.reply("VERSION " + Version)
 	case "verbosity":
 		c.verbosity()
-	case "shutdown":
-		c.reply("ERROR: shutdown not enabled")
+	case "cache_memlimit":
+		c.cacheMemlimit()
+	case "watch", "lru", "lru_crawler", "slabs", "shutdown":
+		c.refuse()
 	case "quit":
 		return errQuit
 	default:

@@ -4,8 +4,9 @@
 // protocol can talk to it; gomemcache is the one that its tests use.
 //
 // Commands: get, gets, gat, gats, set, add, replace, append, prepend, cas, incr,
-// decr, touch, delete, flush_all, stats, version, verbosity and quit, with
-// noreply and pipelining. The meta commands answer ERROR so far.
+// decr, touch, delete, flush_all, cache_memlimit, stats, version, verbosity and
+// quit, with noreply and pipelining; and the meta commands mg, ms, md, ma, me and
+// mn, with all flags of the version that Version names.
 //
 // # Guarantees
 //
@@ -32,13 +33,19 @@
 //
 //   - Nothing survives Close. An entry may be gone at any time: it is a cache.
 //   - What belongs to the real server's own engine is not there: slab classes,
-//     segmented LRU, the crawler, watchers, extstore; their commands answer
-//     ERROR, and stats lists the figures that exist here. Nor are the binary
-//     protocol (such connections are closed), UDP, TLS and SASL.
+//     segmented LRU, the crawler, watchers, extstore. Their commands are refused
+//     as by a server that was started without, and stats lists the figures
+//     that exist here. cache_memlimit lowers MaxBytes for a while, and raises it
+//     no further than it was. Nor is there the binary protocol (such connections
+//     are closed), UDP, TLS and SASL, or a way to turn shutdown on.
 //   - Where the real server contradicts itself we don't follow: entries that
 //     flush_all has removed stay removed when another flush_all with a delay
 //     comes; a key that is too long in a multiget doesn't swallow the answers to
-//     earlier pipelined commands, and touches none of its neighbours.
+//     earlier pipelined commands, and touches none of its neighbours; a number
+//     of 2^63 or more stays one whatever lies in memory behind it; and a shorter
+//     result of decr or ma is padded even while answers to mg are on their way.
+//   - The time since the last use (l and la) is exact here. The real server notes
+//     some uses a second late.
 //
 // # Failure modes
 //

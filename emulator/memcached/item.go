@@ -12,13 +12,27 @@ type item struct {
 	key    string
 	value  []byte // ends with CRLF, as it goes out
 	flags  uint32
+	marks  marks
 	cas    uint64
 	expire int64 // second from which on it is gone; 0 is never
 	stored int64 // second in which the value was written
-	used   bool  // fetched since it was stored
+	used   int64 // second of its last use
 
 	prev, next *item // towards the most and the least recently used
 }
+
+// marks are what else an item remembers. A value that is stored anew has none
+// but those that come with it.
+type marks uint8
+
+const (
+	fetched   marks = 1 << iota // read since it was stored
+	stale                       // its value has been invalidated
+	won                         // a client has been told to renew it
+	binaryKey                   // its key was sent in base64, and is answered so
+)
+
+func (m marks) has(which marks) bool { return m&which != 0 }
 
 // entry is what a client sees of an item.
 type entry struct {

@@ -7,18 +7,19 @@ func (c *conn) delta(up bool) {
 	if !c.keyed(3, 4) {
 		return
 	}
-	delta, ok := parseUint64(c.args[2])
+	by, ok := parseUint64(c.args[2])
 	if !ok {
 		c.reply("CLIENT_ERROR invalid numeric delta argument")
 		return
 	}
-	switch n, result := c.s.cache.add(c.args[1], up, delta); result {
-	case deltaOK:
+	switch n, result := c.s.cache.add(c.args[1], delta{down: !up, by: by}); result {
+	case deltaOK, deltaGrown:
 		c.reply(strconv.FormatUint(n, 10))
 	case deltaNotFound:
 		c.reply(replyNotFound)
 	case deltaNonNumeric:
-		c.reply("CLIENT_ERROR cannot increment or decrement non-numeric value")
+		c.reply(replyNonNumeric)
+	case deltaExists: // only ma asks for a cas id
 	}
 }
 
@@ -31,7 +32,7 @@ func (c *conn) touch() {
 		c.reply(replyBadExptime)
 		return
 	}
-	if _, ok := c.s.cache.touch(c.args[1], c.s.cache.clock.deadline(exptime)); ok {
+	if _, ok := c.s.cache.touch(c.args[1], c.s.cache.deadline(exptime)); ok {
 		c.reply("TOUCHED")
 	} else {
 		c.reply(replyNotFound)

@@ -24,7 +24,7 @@ func (c *conn) getAndTouch(args []byte, withCAS bool) error {
 		c.reply(replyBadExptime)
 		return nil
 	}
-	deadline := c.s.cache.clock.deadline(exptime)
+	deadline := c.s.cache.deadline(exptime)
 	return c.answerKeys(keys, withCAS, func(key []byte) (entry, bool) {
 		return c.s.cache.touch(key, deadline)
 	})

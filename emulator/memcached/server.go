@@ -34,8 +34,9 @@ type Server struct {
 	mu        sync.Mutex
 	closed    bool
 	done      chan struct{} // closed by Close
-	listeners map[net.Listener]struct{}
-	conns     map[net.Conn]struct{}
+	lastID    uint64
+	listeners map[net.Listener]uint64 // id
+	conns     map[*conn]uint64        // id
 	total     uint64
 	rejected  uint64
 	running   sync.WaitGroup // of Serve calls and connections
@@ -53,8 +54,8 @@ func New(o *Options) (*Server, error) {
 		cache:     newCache(&opts),
 		start:     time.Now(),
 		done:      make(chan struct{}),
-		listeners: make(map[net.Listener]struct{}),
-		conns:     make(map[net.Conn]struct{}),
+		listeners: make(map[net.Listener]uint64),
+		conns:     make(map[*conn]uint64),
 	}
 	s.budget.left.Store(opts.MaxBytes)
 	return s, nil
@@ -69,7 +70,8 @@ func (s *Server) Serve(l net.Listener) error {
 		s.mu.Unlock()
 		return nil
 	}
-	s.listeners[l] = struct{}{}
+	s.lastID++
+	s.listeners[l] = s.lastID
 	s.running.Add(1)
 	s.mu.Unlock()
 	defer func() {
@@ -134,16 +136,18 @@ func (s *Server) welcome(nc net.Conn) {
 		return
 	}
 	defer s.mu.Unlock()
-	s.conns[nc] = struct{}{}
+	s.lastID++
 	s.total++
+	c := newConn(s, nc)
+	s.conns[c] = s.lastID
 	s.running.Go(func() {
 		defer func() {
 			_ = nc.Close()
 			s.mu.Lock()
-			delete(s.conns, nc)
+			delete(s.conns, c)
 			s.mu.Unlock()
 		}()
-		newConn(s, nc).serve()
+		c.serve()
 	})
 }
 
@@ -157,8 +161,8 @@ func (s *Server) Close() error {
 		for l := range s.listeners {
 			_ = l.Close()
 		}
-		for nc := range s.conns {
-			_ = nc.Close()
+		for c := range s.conns {
+			_ = c.nc.Close()
 		}
 	}
 	s.mu.Unlock()

@@ -163,6 +163,22 @@ func startReal(t testing.TB, flags ...string) process {
 	return process{}
 }
 
+// withoutEngine are flags that make the real server like ours: nothing to watch
+// or to dump, and no threads that hold items for moments in which decr
+// doesn't pad its result.
+func withoutEngine() []string {
+	return []string{"-W", "-X", "-o", "no_lru_crawler,no_lru_maintainer,no_slab_reassign"}
+}
+
+// mustBeOurs skips a test where the real server isn't of the version that ours
+// reproduces: meta commands differ from one to the next.
+func (p process) mustBeOurs(t *testing.T) {
+	t.Helper()
+	if p.version != memcached.Version {
+		t.Skipf("SKIPPED, NOTHING COMPARED: memcached is %s, and ours reproduces %s", p.version, memcached.Version)
+	}
+}
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")

@@ -24,8 +24,8 @@ func (c *conn) update(mode storeMode) error {
 		return nil
 	}
 	if protocolSize(len(v.key), v.flags, n) > c.s.opts.MaxItemBytes {
-		c.reply("SERVER_ERROR object too large for cache")
-		c.s.cache.refuse(mode, v.key, true)
+		c.reply(replyTooLarge)
+		c.s.cache.refuse(v.key, true, mode == modeSet)
 		return c.swallow(n + 2)
 	}
 
@@ -33,17 +33,17 @@ func (c *conn) update(mode storeMode) error {
 	data, err := c.value(n + 2)
 	switch {
 	case errors.Is(err, errNoBudget):
-		c.reply("SERVER_ERROR out of memory storing object")
-		c.s.cache.refuse(mode, v.key, false)
+		c.reply(replyNoMemory)
+		c.s.cache.refuse(v.key, false, mode == modeSet)
 		return nil
 	case err != nil:
 		return err
 	case !bytes.HasSuffix(data, []byte("\r\n")):
-		c.reply("CLIENT_ERROR bad data chunk")
+		c.reply(replyBadChunk)
 		return nil
 	}
 	v.value = data
-	switch c.s.cache.store(mode, v) {
+	switch result, _ := c.s.cache.store(mode, v); result {
 	case stored:
 		c.reply("STORED")
 	case notStored:
@@ -65,7 +65,7 @@ func (c *conn) parseUpdate(mode storeMode) (v candidate, n int, ok bool) {
 	if !ok1 || !ok2 || !ok3 || length < 0 || length > math.MaxInt32-2 {
 		return v, 0, false
 	}
-	v = candidate{key: c.args[1], flags: flags, expire: c.s.cache.clock.deadline(exptime)}
+	v = candidate{key: c.args[1], flags: flags, expire: c.s.cache.deadline(exptime)}
 	if mode == modeCAS {
 		if v.cas, ok = parseUint64(c.args[5]); !ok {
 			return v, 0, false
