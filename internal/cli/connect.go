@@ -31,7 +31,8 @@ type connections struct {
 	services
 	queue    *cloudtasks.Client
 	entities *datastore.Client
-	cache    *memcache.Client
+	cache    *memcache.Client // nil where there is no memcached
+	locks    memlock.Store    // as LOCK_STORE says
 	client   *tasks.Client
 }
 
@@ -114,8 +115,13 @@ func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connection
 	if c.entities, err = datastore.NewClientWithDatabase(ctx, s.Project, s.Database, tasks.EmulatorOptions(s.DatastoreHost)...); err != nil {
 		return nil, fmt.Errorf("connect to Datastore: %w", err)
 	}
-	if c.cache, err = memlock.NewMemcacheClient(s.MemcacheAddrs...); err != nil {
-		return nil, fmt.Errorf("MEMCACHE_ADDRS: %w", err)
+	if len(s.MemcacheAddrs) > 0 {
+		if c.cache, err = memlock.NewMemcacheClient(s.MemcacheAddrs...); err != nil {
+			return nil, fmt.Errorf("MEMCACHE_ADDRS: %w", err)
+		}
+	}
+	if c.locks, err = c.newLockStore(); err != nil {
+		return nil, fmt.Errorf("LOCK_STORE=%s: %w", s.LockStore, err)
 	}
 	c.client, err = tasks.NewClient(c.entities, c.queue, &tasks.ClientOptions{
 		Project:        s.Project,

@@ -115,7 +115,7 @@ type demo struct {
 }
 
 func (d *demo) worker(conns *connections, c *demoCommand, env Env, log *slog.Logger) (*worker, error) {
-	locker := memlock.New(memlock.NewMemcacheStore(conns.cache, nil), &memlock.Options{
+	locker := conns.newLocker(memlock.Options{
 		Observer: memlock.Observer{Busy: func(context.Context, memlock.Event) { d.lockBusy.Add(1) }},
 	})
 	return conns.worker(locker, &c.exampleFlags, authOIDC, env.Getenv, &workerOptions{

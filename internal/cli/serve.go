@@ -98,7 +98,7 @@ func (c *serveCommand) open(ctx context.Context, env Env, requestTimeout time.Du
 	}
 	conns.warnIfNoMemcached(log)
 
-	locker := memlock.New(memlock.NewMemcacheStore(conns.cache, nil), &memlock.Options{Logger: log})
+	locker := conns.newLocker(memlock.Options{Logger: log})
 	w, err := conns.worker(locker, &c.exampleFlags, c.Auth, env.Getenv, &workerOptions{
 		RequestTimeout: requestTimeout,
 		Local:          c.CloudTasksHost != "",

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"net/url"
 	"slices"
@@ -20,7 +19,7 @@ type services struct {
 	Audience       string   `help:"Audience of those tokens (default: the worker's URL)." var:"TASKS_AUDIENCE" group:"Services:"`
 	Target         string   `help:"How the queue reaches the worker: http or appengine (default: appengine on App Engine, else http)." var:"TASKS_TARGET" enum:",http,appengine" default:"" group:"Services:"`
 	MemcacheAddrs  []string `help:"memcached servers, HOST:PORT,HOST:PORT." var:"MEMCACHE_ADDRS" group:"Services:"`
-	LockStore      string   `help:"Where memlock keeps its locks: memcached. (datastore is not built yet and refused.)" var:"LOCK_STORE" enum:",memcached,datastore" default:"" group:"Services:"`
+	LockStore      string   `help:"Where memlock keeps its locks: memcached or datastore (default: memcached if there are servers, else datastore)." var:"LOCK_STORE" enum:",memcached,datastore" default:"" group:"Services:"`
 	CloudTasksHost string   `help:"Cloud Tasks emulator, HOST:PORT." var:"CLOUD_TASKS_EMULATOR_HOST" group:"Services:"`
 	DatastoreHost  string   `help:"Datastore emulator, HOST:PORT." var:"DATASTORE_EMULATOR_HOST" group:"Services:"`
 	Database       string   `help:"Datastore database (default: the project's default database)." var:"DATASTORE_DATABASE" group:"Services:"`
@@ -92,9 +91,6 @@ func (s *services) set() []string {
 // complete fills what follows from the rest, and says all that is missing at once:
 // a half-configured environment never falls back to the emulators.
 func (s *services) complete(p platform) error {
-	if s.LockStore == "datastore" {
-		return errors.New("LOCK_STORE=datastore is not built yet: set MEMCACHE_ADDRS and leave LOCK_STORE unset")
-	}
 	set := cmp.Or(strings.Join(s.set(), ", "), string(p))
 	if p == appEngine && s.Target == "" {
 		s.Target = "appengine"
@@ -118,7 +114,10 @@ func (s *services) complete(p platform) error {
 	require(s.Location != "", "CLOUD_TASKS_LOCATION", "the location of the queues")
 	require((s.CloudTasksHost == "") == (s.DatastoreHost == ""), "CLOUD_TASKS_EMULATOR_HOST and DATASTORE_EMULATOR_HOST",
 		"set both, or neither: half of the work in the cloud and half of it in an emulator is never meant")
-	require(len(s.MemcacheAddrs) > 0, "MEMCACHE_ADDRS", "the memcached servers that hold the locks")
+	s.MemcacheAddrs = slices.DeleteFunc(s.MemcacheAddrs, func(addr string) bool { return addr == "" })
+	s.LockStore = cmp.Or(s.LockStore, s.lockStore())
+	require(s.LockStore == locksInDatastore || len(s.MemcacheAddrs) > 0, "MEMCACHE_ADDRS",
+		"the memcached servers that hold the locks (LOCK_STORE=datastore needs none)")
 	if s.Target == "http" {
 		require(s.WorkerURL != "" || s.CloudTasksHost != "", "WORKER_URL", "where Cloud Tasks reaches this worker")
 		require(s.ServiceAccount != "", "TASKS_SERVICE_ACCOUNT", "whose OIDC tokens prove that it is Cloud Tasks that pushes")

@@ -84,18 +84,12 @@ func (c *connections) createQueues(ctx context.Context, names []string) error {
 	return nil
 }
 
-// warnIfNoMemcached says so and goes on: the ledger is the authority, locks only
-// save work.
-func (c *connections) warnIfNoMemcached(log *slog.Logger) {
-	if err := c.cache.Ping(); err != nil {
-		log.Warn("memcached cannot be reached; tasks run, and duplicates are stopped by Datastore alone until it is back: check MEMCACHE_ADDRS and the network",
-			"addrs", c.MemcacheAddrs, "error", err)
-	}
-}
-
 // newApp makes the example over the connections; nil spans are its defaults.
 func (c *connections) newApp(spans *exampleFlags, log *slog.Logger) (*messages.App, error) {
-	o := &messages.Options{Client: c.client, Cache: c.cache, Logger: log}
+	o := &messages.Options{Client: c.client, Logger: log}
+	if c.cache != nil { // a nil *memcache.Client is no nil Cache
+		o.Cache = c.cache
+	}
 	if spans != nil {
 		o.Slot, o.Timeout, o.Reminder = spans.Slot, spans.Timeout, spans.Reminder
 		o.Parallel = 4 // in a shard, on a machine that also runs the services
