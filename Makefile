@@ -50,6 +50,10 @@ COUNT ?= 5000
 diff-datastore: ## COUNT (5000) random operations from SEED (1) sent to our Datastore emulator and to Google's two; answers compared.
 	$(GO) run ./emulator/datastore/difftest -seed $(SEED) -count $(COUNT) $(DIFFFLAGS)
 
+.PHONY: diff-memcached
+diff-memcached: ## COUNT (5000) random commands from SEED (1) sent to our memcached and to the real one; answers compared.
+	$(GO) test -count=1 -timeout 60m -run 'TestDifferential$$' -v ./emulator/memcached -diff-seed $(SEED) -diff-commands $(COUNT)
+
 .PHONY: test-clients
 test-clients: ## All of gcloud, and clients in other languages (Node, from npm), against the emulators.
 	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -timeout 60m -run 'TestNode|TestGcloud' -v ./emulator/datastore ./emulator/cloudtasks
