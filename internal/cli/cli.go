@@ -28,6 +28,7 @@ type commands struct {
 	Enqueue  enqueueCommand  `cmd:"" help:"Enqueue one task of a class, with a JSON payload."`
 	Dead     deadCommand     `cmd:"" help:"Look at the dead letters: tasks that failed for good. List, show, redrive or drop them."`
 	Cron     cronCommand     `cmd:"" help:"Look at the jobs of Cloud Scheduler and of cron.yaml: list them, or run one now."`
+	Doctor   doctorCommand   `cmd:"" help:"Look at everything that a worker rests on, and say what is wrong and how to put it right. Exit status 1 when a check fails."`
 	Queues   queuesCommand   `cmd:"" help:"Compare the queues with queue.yaml, and make them what it says."`
 	Demo     demoCommand     `cmd:"" help:"Send one message to 1,000 recipients over stand-ins of its own, and print books that anyone can check. Exit status 1 when they don't balance."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
