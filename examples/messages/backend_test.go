@@ -62,10 +62,19 @@ func integration(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	if chosenBackend(t).clock().fake {
 		synctest.Test(t, f)
-		return
+	} else {
+		t.Parallel()
+		f(t)
 	}
-	t.Parallel()
-	f(t)
+}
+
+// variants begins a test of several variants, each an integration test. On the
+// real clock they run beside all others.
+func variants(t *testing.T) {
+	t.Helper()
+	if !chosenBackend(t).clock().fake {
+		t.Parallel()
+	}
 }
 
 // modes are the modes of concurrency that the chosen Datastore has.

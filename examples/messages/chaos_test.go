@@ -12,6 +12,7 @@ import (
 // aborted or lose their answers, locks are evicted, and all three services fail
 // again and again. The books balance all the same.
 func TestK_BooksBalanceInChaos(t *testing.T) {
+	variants(t)
 	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
 			integration(t, func(t *testing.T) {

@@ -61,6 +61,13 @@ func (a *App) dueMutations(ctx context.Context, root *datastore.Key) ([]*datasto
 	return keys, nil
 }
 
+// CheckIndex makes the query that needs the composite index of index.yaml, for a
+// program that would rather not start than find out later.
+func (a *App) CheckIndex(ctx context.Context) error {
+	_, err := a.dueMutations(ctx, userKey(a.namespace, "nobody"))
+	return err
+}
+
 // load reads and decodes entries. One that is gone is done; one that cannot be
 // decoded is left for a worker that can.
 func (a *App) load(ctx context.Context, keys []*datastore.Key) ([]pending, error) {

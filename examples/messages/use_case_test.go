@@ -55,6 +55,7 @@ func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
 // (b) Sixteen duplicate deliveries of a shard's task: exactly one is inside the
 // lock, and the work runs once.
 func TestB_DuplicatesMeetTheLock(t *testing.T) {
+	variants(t)
 	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
@@ -76,6 +77,7 @@ func TestB_DuplicatesMeetTheLock(t *testing.T) {
 // (b) The same without the lock: the work runs 16 times. Only the optimistic
 // mode makes them collide; in the other they wait for one another.
 func TestB_DuplicatesWithoutTheLock(t *testing.T) {
+	variants(t)
 	for _, mode := range modes(t) {
 		t.Run(mode, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
@@ -195,6 +197,7 @@ func TestC_BusyIsNeverLost(t *testing.T) {
 // is cancelled, and nothing of it is committed until somebody has the lock
 // again.
 func TestD_LostLockCommitsNothing(t *testing.T) {
+	variants(t)
 	for name, take := range map[string]func(locks, testing.TB, string){"stolen": locks.steal, "evicted": locks.evict} {
 		t.Run(name, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
@@ -243,6 +246,7 @@ func TestD_LostLockCommitsNothing(t *testing.T) {
 // (e) memcached is down, from the start or in mid-run: the work is done all the
 // same, or retried, never acknowledged undone.
 func TestE_MemcachedDown(t *testing.T) {
+	variants(t)
 	t.Run("from the start", func(t *testing.T) {
 		integration(t, func(t *testing.T) {
 			w := newCloud(t, "").newWorker("worker:80", workerOptions{})

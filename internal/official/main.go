@@ -172,21 +172,31 @@ func (r *runner) backend(ctx context.Context, address string, b backend) error {
 	if r.short {
 		pattern = b.short
 	}
-	cmd := exec.CommandContext(ctx, "go", "tool", "test2json", "-t", r.program, "-test.v=test2json",
-		"-test.run="+pattern, "-test.timeout="+limit.String(), "-test.parallel=6", "-datastore="+address, "-locks="+b.locks)
-	cmd.Dir = filepath.FromSlash(suite)
-	cmd.Stderr = os.Stderr
-	cmd.WaitDelay = 10 * time.Second
-	out, err := cmd.StdoutPipe()
-	if err != nil {
+	tests := exec.CommandContext(ctx, r.program, "-test.v=test2json", "-test.run="+pattern,
+		"-test.timeout="+limit.String(), "-test.parallel=8", "-datastore="+address, "-locks="+b.locks)
+	tests.Dir = filepath.FromSlash(suite)
+	tests.Stderr = os.Stderr
+	convert := exec.Command("go", "tool", "test2json", "-t") //nolint:noctx // it ends when the tests do
+	convert.Stderr = os.Stderr
+	var events io.Reader
+	var err error
+	if convert.Stdin, err = tests.StdoutPipe(); err != nil {
 		return err
 	}
-	if err := cmd.Start(); err != nil {
+	if events, err = convert.StdoutPipe(); err != nil {
 		return err
 	}
-	failed, err := r.report.read(b.name, out)
-	if ended := cmd.Wait(); err == nil && !failed {
-		err = ended // what failed tests make of it is known
+	if err := tests.Start(); err != nil {
+		return err
+	}
+	if err := convert.Start(); err != nil {
+		cancel()
+		return errors.Join(err, tests.Wait())
+	}
+	failed, err := r.report.read(b.name, events)
+	err = errors.Join(err, convert.Wait())
+	if ended := tests.Wait(); !failed { // what failed tests make of it is known
+		err = errors.Join(err, ended)
 	}
 	return err
 }
