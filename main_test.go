@@ -33,7 +33,8 @@ func TestMain(m *testing.M) {
 // TestScripts runs the program as its users do: testdata/script/*.txtar.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+		Dir:  "testdata/script",
+		Cmds: scriptCommands(),
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("HOME", env.WorkDir)
 			return nil
@@ -60,7 +61,9 @@ func start(t *testing.T, env []string, args ...string) *process {
 // launch starts cmd and reads its output until it ends.
 func launch(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	cmd.Stderr = &testWriter{t: t, prefix: strings.Join(cmd.Args[min(1, len(cmd.Args)-1):][:1], "") + ": "}
+	if cmd.Stderr == nil {
+		cmd.Stderr = &testWriter{t: t, prefix: strings.Join(cmd.Args[min(1, len(cmd.Args)-1):][:1], "") + ": "}
+	}
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

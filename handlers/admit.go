@@ -12,14 +12,15 @@ const bodyTime = 30 * time.Second
 // admit runs f for a verified caller, unless the server shuts down. f's context
 // ends when the caller goes away or the server stops.
 //
-// A read deadline bounds the body, also the one that a refused caller still sends:
-// f takes it off with bodyDone.
+// A read deadline bounds the body: f takes it off with bodyDone. The body of a
+// refused caller is not waited for, and its connection not used again.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, f func(context.Context) (Outcome, error)) (Outcome, error) {
 	// What can't set it (a test's recorder) has no slow body either.
-	conn := http.NewResponseController(w)
-	_ = conn.SetReadDeadline(time.Now().Add(bodyTime))
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	if _, err := s.verifier.Verify(r); err != nil {
-		_ = conn.EnableFullDuplex() // the answer doesn't wait for the rest of the body
+		if r.ContentLength != 0 { // net/http would read the body before it answers
+			w.Header().Set("Connection", "close")
+		}
 		return OutcomeForbidden, err
 	}
 	if !s.enter() {

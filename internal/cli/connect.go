@@ -123,16 +123,11 @@ func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connection
 	if c.locks, err = c.newLockStore(); err != nil {
 		return nil, fmt.Errorf("LOCK_STORE=%s: %w", s.LockStore, err)
 	}
-	c.client, err = tasks.NewClient(c.entities, c.queue, &tasks.ClientOptions{
-		Project:        s.Project,
-		Location:       s.Location,
-		Target:         s.Target,
-		URL:            s.WorkerURL,
-		ServiceAccount: s.ServiceAccount,
-		Audience:       s.audience(),
-		SubmitWait:     s.submitWait,
-		Logger:         log,
-	})
+	o := &tasks.ClientOptions{Project: s.Project, Location: s.Location, Target: s.Target, SubmitWait: s.submitWait, Logger: log}
+	if s.Target == tasks.TargetHTTP {
+		o.URL, o.ServiceAccount, o.Audience = s.WorkerURL, s.ServiceAccount, s.audience()
+	}
+	c.client, err = tasks.NewClient(c.entities, c.queue, o)
 	return c, err
 }
 

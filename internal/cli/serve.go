@@ -92,6 +92,12 @@ func (c *serveCommand) Run(ctx context.Context, env Env, log *slog.Logger) (err 
 
 // open connects to the services, which are complete, and wires the worker to them.
 func (c *serveCommand) open(ctx context.Context, env Env, requestTimeout time.Duration, log *slog.Logger) (*connections, *worker, error) {
+	if _, err := c.verifier(c.Auth, env.Getenv, nil); err != nil { // before anything is connected to
+		return nil, nil, err
+	}
+	if err := c.reachable(ctx); err != nil {
+		return nil, nil, err
+	}
 	conns, err := c.connect(ctx, log)
 	if err != nil {
 		return nil, nil, err
@@ -106,6 +112,9 @@ func (c *serveCommand) open(ctx context.Context, env Env, requestTimeout time.Du
 		Observer:       deliveryLog{env.Stdout},
 		Logger:         log,
 	})
+	if err == nil {
+		err = conns.preflight(ctx, w.app, w.server.Queues(), log)
+	}
 	if err != nil {
 		return nil, nil, errors.Join(err, conns.Close())
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"fmt"
+	"net"
 	"net/url"
 	"slices"
 	"strings"
@@ -126,6 +127,12 @@ func (s *services) complete(p platform) error {
 		return fmt.Errorf("the environment is half configured (set: %s); missing:\n%s\nUnset them all to run on the built-in emulators",
 			set, strings.Join(missing, "\n"))
 	}
+	if s.Target == "http" && !strings.Contains(s.ServiceAccount, "@") {
+		return fmt.Errorf("TASKS_SERVICE_ACCOUNT=%q must be the account's e-mail address, NAME@PROJECT.iam.gserviceaccount.com", s.ServiceAccount)
+	}
+	if s.Target == "appengine" && s.WorkerURL != "" {
+		return fmt.Errorf("WORKER_URL=%q is for TASKS_TARGET=http: App Engine's tasks come to the app that they belong to. Unset one of the two", s.WorkerURL)
+	}
 	return s.checkWorkerURL()
 }
 
@@ -141,7 +148,14 @@ func (s *services) checkWorkerURL() error {
 		return fmt.Errorf("WORKER_URL=%q must be http://HOST or https://HOST", s.WorkerURL)
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
 		return fmt.Errorf("WORKER_URL=%q must name the host alone: the worker adds its own paths", s.WorkerURL)
+	case s.CloudTasksHost == "" && loopback(u.Hostname()):
+		return fmt.Errorf("WORKER_URL=%q is this machine's own name for itself, which Cloud Tasks can't reach: set the address that the deployed worker has", s.WorkerURL)
 	}
 	s.WorkerURL = strings.TrimSuffix(s.WorkerURL, "/")
 	return nil
+}
+
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip.IsLoopback() || ip.IsUnspecified()
 }

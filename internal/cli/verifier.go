@@ -21,7 +21,7 @@ const (
 // was asked for fits the way tasks are sent, or it is an error.
 func (s *services) verifier(mode string, getenv func(string) string, hs []tasks.Handler) (handlers.Verifier, error) {
 	if (s.Target == "appengine") != (mode == authAppEngine) {
-		return nil, fmt.Errorf("--auth=%s does not fit TASKS_TARGET=%s: App Engine tasks carry App Engine's headers and no token, HTTP tasks carry a token", mode, s.Target)
+		return nil, fmt.Errorf("--auth=%s does not fit TASKS_TARGET=%s: App Engine tasks carry App Engine's headers and no token, HTTP tasks carry a token. Set LATCHWORK_AUTH=app-engine for the former, oidc or cloud-run-iam for the latter", mode, s.Target)
 	}
 	audiences, emails := []string{s.audience()}, []string{s.ServiceAccount}
 	switch mode {
@@ -37,7 +37,7 @@ func (s *services) verifier(mode string, getenv func(string) string, hs []tasks.
 		o.JWKSURL = "http://" + s.CloudTasksHost + "/oauth2/v3/certs"
 		tokens, err := auth.NewOIDC(o)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("CLOUD_TASKS_EMULATOR_HOST=%s: %w. Unset it, and DATASTORE_EMULATOR_HOST, where the worker is deployed", s.CloudTasksHost, err)
 		}
 		return auth.Any(tokens, emulatedCron{}), nil
 	}
