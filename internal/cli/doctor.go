@@ -18,7 +18,6 @@ import (
 	admin "cloud.google.com/go/datastore/admin/apiv1"
 
 	"github.com/latchwork/latchwork/internal/doctor"
-	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/tasks"
 )
 
@@ -94,11 +93,10 @@ func (c *doctorCommand) describe(conns *connections, s *doctor.Setup) *doctor.Se
 	s.CloudTasksHost, s.DatastoreHost = c.CloudTasksHost, c.DatastoreHost
 	s.Target, s.WorkerURL, s.ServiceAccount, s.Audience = c.Target, c.WorkerURL, c.ServiceAccount, c.audience()
 	s.Auth = c.Auth
-	s.LockStore, s.MemcacheAddrs = doctor.LocksMemcached, c.MemcacheAddrs
+	s.LockStore, s.Locks, s.MemcacheAddrs = c.LockStore, conns.locks, c.MemcacheAddrs
 	s.QueueFile, s.IndexFile = fileOr(c.Queues, "queue.yaml"), fileOr(c.Indexes, "index.yaml")
 	s.CloudRunService, s.CloudRunRegion = c.CloudRunService, cmp.Or(c.CloudRunRegion, c.Location)
 	s.Tasks, s.Datastore, s.Outbox = conns.queue, conns.entities, conns.client
-	s.Locks = memlock.NewMemcacheStore(conns.cache, nil)
 	s.Dial = (&net.Dialer{Timeout: c.Timeout}).DialContext
 	s.Web = &http.Client{Timeout: c.Timeout}
 	return s

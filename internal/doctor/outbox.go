@@ -95,7 +95,7 @@ func (s *session) outboxErrors(context.Context) Finding {
 	if n := len(left.refused); n > 0 {
 		e := left.refused[0]
 		return l.fail("latchwork queues diff  # a queue that isn't there is the likeliest reason; the sweeper tries again by itself",
-			"the queue refuses the tasks of %s; the first, %s, was tried %d times, next at %s, because: %s", count(n, "transaction"), e.Key, e.Attempts, e.NextTry.UTC().Format(time.RFC3339), oneLine(errors.New(e.Error)))
+			"the queue refuses the tasks of %s; the first, %s, was tried %s, next at %s, because: %s", count(n, "transaction"), e.Key, count(e.Attempts, "time"), e.NextTry.UTC().Format(time.RFC3339), oneLine(errors.New(e.Error)))
 	}
 	if err != nil {
 		return l.fail("latchwork doctor", "%s", oneLine(err))
