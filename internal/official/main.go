@@ -76,8 +76,8 @@ func lanes() []lane {
 	}
 }
 
-// limit bounds one backend's run.
-const limit = 10 * time.Minute
+// limit bounds a whole run.
+const limit = 15 * time.Minute
 
 // suite is where the tests are.
 const suite = "examples/messages"
@@ -86,12 +86,14 @@ const suite = "examples/messages"
 type runner struct {
 	short     bool
 	only, run string
-	program   string // the compiled tests
-	missing   map[string]error
+	program   string    // the compiled tests
+	until     time.Time // they end themselves, and say where they stood
 	report    *report
 }
 
 func run(ctx context.Context, args []string, getenv func(string) string, stdout io.Writer) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
 	flags := flag.NewFlagSet("official", flag.ContinueOnError)
 	short := flags.Bool("short", false, "a few tests over each backend that `make test` leaves out: a minute")
 	race := flags.Bool("race", false, "with the race detector")
@@ -109,7 +111,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(folder)) }()
 
-	r := &runner{short: *short, only: *only, run: *pattern, program: filepath.Join(folder, "messages.test"), report: newReport(stdout)}
+	r := &runner{short: *short, only: *only, run: *pattern, program: filepath.Join(folder, "messages.test"), report: newReport(stdout),
+		until: time.Now().Add(limit - time.Minute)}
 	compile := []string{"test", "-c", "-o", r.program}
 	if *race {
 		compile = append(compile, "-race")
@@ -166,14 +169,14 @@ var errNoMemcached = errors.New("memcached is not installed")
 
 // backend runs the tests over one backend and reads what becomes of them.
 func (r *runner) backend(ctx context.Context, address string, b backend) error {
-	ctx, cancel := context.WithTimeout(ctx, limit+time.Minute) // the tests' own limit says more
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	pattern := r.run
 	if r.short {
 		pattern = b.short
 	}
 	tests := exec.CommandContext(ctx, r.program, "-test.v=test2json", "-test.run="+pattern,
-		"-test.timeout="+limit.String(), "-test.parallel=8", "-datastore="+address, "-locks="+b.locks)
+		"-test.timeout="+max(time.Until(r.until), time.Second).String(), "-test.parallel=8", "-datastore="+address, "-locks="+b.locks)
 	tests.Dir = filepath.FromSlash(suite)
 	tests.Stderr = os.Stderr
 	convert := exec.Command("go", "tool", "test2json", "-t") //nolint:noctx // it ends when the tests do
