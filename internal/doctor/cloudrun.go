@@ -41,10 +41,10 @@ func (s *session) worker(ctx context.Context) Finding {
 		return l.fail(curl, "it answers %d: it accepts tasks from anybody, or isn't the worker", status)
 	case status < 400:
 		return l.fail("export WORKER_URL="+quote(location(response)), "it redirects (%d), which the queue counts as a failed delivery", status)
-	case status == http.StatusServiceUnavailable, status >= 500:
+	case status >= 500:
 		return l.warn(curl, "it answers %d: is it starting, or broken?", status)
 	default:
-		return l.fail(curl, "it answers %d where the worker says 403: is the worker there?", status)
+		return l.warn(curl, "it answers %d where the worker says 403: is the worker there, and does it let requests from outside in?", status)
 	}
 }
 

@@ -82,6 +82,9 @@ func (s *session) indexes(ctx context.Context) Finding {
 		if errors.Is(err, iterator.Done) {
 			break
 		}
+		if status.Code(err) == codes.PermissionDenied {
+			return l.warn(whoRuns+fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/datastore.viewer", quote(s.Project)), "it can't be told: %s", oneLine(err))
+		}
 		if err != nil {
 			return l.fail(list, "list the indexes: %s", oneLine(err))
 		}

@@ -73,6 +73,10 @@ func (w *world) policy(bindings string) {
 	w.google.answers[policyPath] = `{"bindings": [` + bindings + `]}`
 }
 
+func (w *world) mayNotList() {
+	w.script.On("ListQueues", 0, fault.Fail(status.Error(codes.PermissionDenied, "no")))
+}
+
 // denied grants all permissions but those.
 func denied(permissions ...string) func(any) {
 	return func(reply any) {
@@ -106,7 +110,7 @@ var cases = []struct {
 	{"of somebody else", "audience", func(w *world) { w.setup.Audience, w.setup.Auth = "https://other.example", doctor.AuthCloudRunIAM }, doctor.Warning, "for its own URL", "--add-custom-audiences=https://other.example"},
 
 	{"open to all", "worker", func(w *world) { w.worker = func(http.ResponseWriter, *http.Request) {} }, doctor.Failure, "accepts tasks from anybody", "curl -i -X POST https://worker.example/_latchwork/tasks/latchwork-doctor"},
-	{"elsewhere", "worker", func(w *world) { w.worker = http.NotFound }, doctor.Failure, "is the worker there?", "curl"},
+	{"elsewhere", "worker", func(w *world) { w.worker = http.NotFound }, doctor.Warning, "is the worker there", "curl"},
 	{"redirecting", "worker", func(w *world) {
 		w.worker = func(rw http.ResponseWriter, r *http.Request) {
 			http.Redirect(rw, r, "https://new.example/x?y", http.StatusMovedPermanently)
@@ -137,7 +141,12 @@ var cases = []struct {
 	{"may not look", "invoker", func(w *world) { w.google.statuses[policyPath] = http.StatusForbidden }, doctor.Warning, "403: the words of x", "roles/run.viewer"},
 	{"not JSON", "invoker", func(w *world) { w.google.answers[policyPath] = "<html>" }, doctor.Warning, "invalid character", "roles/run.viewer"},
 
-	{"may not list", "cloud-tasks", func(w *world) { w.script.On("ListQueues", 0, fault.Fail(status.Error(codes.PermissionDenied, "no"))) }, doctor.Failure, "PermissionDenied", "roles/cloudtasks.viewer"},
+	{"may not list", "cloud-tasks", (*world).mayNotList, doctor.Warning, "may not list the queues", "roles/cloudtasks.viewer"},
+	{"may not list", "queues", (*world).mayNotList, doctor.Skipped, "may not list", ""},
+	{"may not list", "queue-drift", (*world).mayNotList, doctor.Skipped, "may not list", ""},
+	{"may not list", "roles", (*world).mayNotList, doctor.OK, "may create tasks", ""},
+	{"may not list", "retry-override", (*world).mayNotList, doctor.OK, "keeps the retry settings", ""},
+	{"trouble", "cloud-tasks", func(w *world) { w.script.On("ListQueues", 0, fault.Fail(status.Error(codes.Internal, "trouble"))) }, doctor.Failure, "trouble", "gcloud tasks queues list"},
 	{"no such location", "cloud-tasks", func(w *world) { w.setup.Location = "no where" }, doctor.Failure, "InvalidArgument", "gcloud tasks locations list"},
 	{"no emulator", "cloud-tasks", func(w *world) { w.local(); w.setup.CloudTasksHost = "127.0.0.1:1" }, doctor.Failure, "no emulator answers at 127.0.0.1:1", "latchwork emulator"},
 
@@ -219,7 +228,8 @@ var cases = []struct {
 	}, doctor.Failure, "Note (ancestor, At)", "latchwork emulator --indexes=index.yaml"},
 	{"being built", "indexes", func(w *world) { w.alter["ListIndexes"] = state(adminpb.Index_CREATING) }, doctor.Warning, "being built", "gcloud datastore indexes list"},
 	{"not built", "indexes", func(w *world) { w.alter["ListIndexes"] = state(adminpb.Index_ERROR) }, doctor.Failure, "could not be built: Note (Owner, At desc)", "gcloud datastore indexes cleanup"},
-	{"may not list", "indexes", func(w *world) { w.script.On("ListIndexes", 0, fault.Fail(status.Error(codes.PermissionDenied, "no"))) }, doctor.Failure, "list the indexes", "gcloud datastore indexes list"},
+	{"may not list", "indexes", func(w *world) { w.script.On("ListIndexes", 0, fault.Fail(status.Error(codes.PermissionDenied, "no"))) }, doctor.Warning, "it can't be told", "roles/datastore.viewer"},
+	{"not listed", "indexes", func(w *world) { w.script.On("ListIndexes", 0, fault.Fail(status.Error(codes.Internal, "trouble"))) }, doctor.Failure, "trouble", "gcloud datastore indexes list"},
 	{"not an index.yaml", "indexes", func(w *world) { w.setup.IndexFile.Text = []byte("indexes: 7") }, doctor.Failure, "line 1", "latchwork emulator --indexes"},
 	{"not the default database", "indexes", func(w *world) { w.setup.Database = "other" }, doctor.Skipped, "default database only", ""},
 

@@ -41,10 +41,10 @@ var errNoQueue = errors.New("none of the queues of the classes is there")
 // It has no name, so that none stays taken.
 func (s *session) probe(ctx context.Context) (*probe, error) {
 	list, err := s.listed()
-	if err != nil {
+	if err != nil && !mayNotList(err) {
 		return nil, err
 	}
-	at := slices.IndexFunc(s.Queues, func(name string) bool { return list.byID[name] != nil })
+	at := slices.IndexFunc(s.Queues, func(name string) bool { return err != nil || list.byID[name] != nil })
 	if at < 0 {
 		return nil, errNoQueue
 	}

@@ -32,6 +32,17 @@ func (s *session) list(ctx context.Context) (queueList, error) {
 	return l, err
 }
 
+// mayNotList tells that it is the list alone that failed: an enqueuer needs none.
+func mayNotList(err error) bool { return status.Code(err) == codes.PermissionDenied }
+
+// unlisted is the finding of a check that can't do without the list.
+func unlisted(l look, err error) Finding {
+	if mayNotList(err) {
+		return l.skip("these credentials may not list the queues")
+	}
+	return l.fail("latchwork doctor", "%s", oneLine(err))
+}
+
 // at are the flags of gcloud that say where the queues are.
 func (s *session) at() string {
 	return fmt.Sprintf("--location=%s --project=%s", quote(s.Location), quote(s.Project))
@@ -48,8 +59,9 @@ func (s *session) cloudTasks(context.Context) Finding {
 	switch {
 	case s.emulated():
 		remedy = "latchwork emulator"
-	case status.Code(err) == codes.PermissionDenied:
-		remedy = whoRuns + fmt.Sprintf("gcloud services enable cloudtasks.googleapis.com --project=%s\ngcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/cloudtasks.viewer", quote(s.Project), quote(s.Project))
+	case mayNotList(err):
+		return l.warn(whoRuns+fmt.Sprintf("gcloud services enable cloudtasks.googleapis.com --project=%s\ngcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/cloudtasks.viewer", quote(s.Project), quote(s.Project)),
+			"the worker need not, but these credentials may not list the queues, or the API isn't enabled: %s", oneLine(err))
 	case status.Code(err) == codes.NotFound, status.Code(err) == codes.InvalidArgument:
 		remedy = "gcloud tasks locations list --project=" + quote(s.Project) + "  # for CLOUD_TASKS_LOCATION"
 	}
@@ -61,7 +73,7 @@ func (s *session) queues(context.Context) Finding {
 	l := look("the queues of the classes: " + strings.Join(s.Queues, ", "))
 	list, err := s.listed()
 	if err != nil {
-		return l.fail("", "%v", oneLine(err))
+		return unlisted(l, err)
 	}
 	var missing, pull, disabled, paused, remedies []string
 	for _, name := range s.Queues {
@@ -135,7 +147,7 @@ func (s *session) queueDrift(context.Context) Finding {
 	}
 	list, err := s.listed()
 	if err != nil {
-		return l.fail("", "%v", oneLine(err))
+		return unlisted(l, err)
 	}
 	name := quote(s.QueueFile.Name)
 	file, err := cloudtasks.ParseQueueYAML(s.QueueFile.Text)
