@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/latchwork/latchwork/emulator/cloudtasks"
+	"github.com/latchwork/latchwork/emulator/cloudtasks/internal/dispatch"
 	"github.com/latchwork/latchwork/internal/pipenet"
 )
 
@@ -43,9 +44,8 @@ func start(t testing.TB, o *cloudtasks.Options, handler http.Handler) *env {
 	if o == nil {
 		o = new(cloudtasks.Options)
 	}
-	transport := &http.Transport{DialContext: e.net.DialContext, DisableCompression: true}
 	if o.Transport == nil {
-		o.Transport = transport
+		o.Transport = dispatch.Direct(e.transport())
 	}
 	if handler != nil {
 		e.serveHTTP("worker:80", handler)
@@ -53,6 +53,11 @@ func start(t testing.TB, o *cloudtasks.Options, handler http.Handler) *env {
 	e.open(o)
 	e.tasks = e.client()
 	return e
+}
+
+// transport is one of net/http on the network.
+func (e *env) transport() *http.Transport {
+	return &http.Transport{DialContext: e.net.DialContext, DisableCompression: true, MaxResponseHeaderBytes: 128 << 10}
 }
 
 // open starts a server on the network.

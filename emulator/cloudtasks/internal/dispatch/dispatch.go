@@ -45,10 +45,17 @@ type Dispatcher struct {
 	specs specs
 }
 
+// A Transport makes requests, and can be told to close the connections that it
+// keeps.
+type Transport interface {
+	http.RoundTripper
+	CloseIdleConnections()
+}
+
 // NewTransport returns a transport for at most n requests at a time.
-func NewTransport(n int) *http.Transport {
+func NewTransport(n int) Transport {
 	dialer := &net.Dialer{Timeout: 30 * time.Second, KeepAlive: 30 * time.Second}
-	return &http.Transport{
+	return Direct(&http.Transport{
 		DialContext:            dialer.DialContext,
 		ForceAttemptHTTP2:      true,
 		MaxIdleConns:           n,
@@ -57,7 +64,16 @@ func NewTransport(n int) *http.Transport {
 		TLSHandshakeTimeout:    30 * time.Second,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 		DisableCompression:     true, // its header would be ours, not the task's
+	})
+}
+
+// Direct returns a transport with the dialer and the bounds of base, which uses
+// no proxy. It makes small requests over plain HTTP itself.
+func Direct(base *http.Transport) Transport {
+	if !canProbe {
+		return base
 	}
+	return &direct{base: base}
 }
 
 // Deliver makes one attempt. It is an engine's Deliver function.
