@@ -109,10 +109,14 @@ func New(o *Options) (*Server, error) {
 	})
 	s.service.UseIndexes(keeper)
 	s.admin = admin.New(s.service, &admin.Options{Indexes: keeper, Folder: folder, Logger: o.Logger})
-	interceptors := []grpc.UnaryServerInterceptor{s.unavailable(), s.service.Count, s.service.Bound, s.abort}
-	g := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
+	limit, outage := protocol.Limit(), s.unavailable()
+	g := grpc.NewServer(append(wire.GRPCOptions(), limit.Option(),
+		grpc.ChainUnaryInterceptor(limit.Intercept, outage, s.service.Count, s.abort))...)
 	s.register(g)
-	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: admin.Rules(), BadBody: badBody}, s.register)
+	api, err := transcode.New(&transcode.Options{
+		Interceptors: []grpc.UnaryServerInterceptor{outage, s.service.Count, s.service.Bound, s.abort},
+		Rules:        admin.Rules(), BadBody: badBody,
+	}, s.register)
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("datastore: %w", err), keeper.Close(), store.Close())
 	}

@@ -49,22 +49,27 @@ func PropertyPrefix(namespace, kind, property string) string {
 
 // RowsOf returns the rows of an entity whose key is complete. The error states
 // which bound was exceeded.
-func RowsOf(e *pb.Entity) (Rows, error) {
+func RowsOf(e *pb.Entity) (Rows, error) { return new(RowMaker).Of(e) }
+
+// RowMaker derives the rows of entities, one after the other, in what it has
+// allocated before. It is for one goroutine; the zero value is ready.
+type RowMaker struct{ collector }
+
+// Of is RowsOf.
+func (m *RowMaker) Of(e *pb.Entity) (Rows, error) {
 	k, properties := e.GetKey(), len(e.GetProperties())
-	c := collector{
-		project: k.GetPartitionId().GetProjectId(),
-		buf:     make([]byte, 0, 32+48*properties),
-		path:    AppendPath(make([]byte, 0, 96), k),
-		prefix:  make([]byte, 0, 64),
-		heads:   make([]extent, 0, FirstProperty+properties),
-	}
-	c.begin(k.GetPartitionId().GetNamespaceId(), k.GetPath()[len(k.GetPath())-1].GetKind())
+	m.reset()
+	m.project = k.GetPartitionId().GetProjectId()
+	m.buf = slices.Grow(m.buf, 32+48*properties)
+	m.heads = slices.Grow(m.heads, FirstProperty+properties)
+	m.path = AppendPath(slices.Grow(m.path, 96), k)
+	m.begin(k.GetPartitionId().GetNamespaceId(), k.GetPath()[len(k.GetPath())-1].GetKind())
 	for name, v := range e.GetProperties() {
-		if err := c.property(name, v); err != nil {
+		if err := m.property(name, v); err != nil {
 			return Rows{}, err
 		}
 	}
-	return c.rows(), nil
+	return m.rows(), nil
 }
 
 // collector builds the heads of the rows of one entity one behind the other.
@@ -72,39 +77,46 @@ type collector struct {
 	project      string
 	prefix, path []byte
 	buf          []byte
-	heads        []extent // in buf
+	heads        []head // in buf
 }
 
-// extent is where something begins and ends.
-type extent struct{ begin, end int }
+// head is where the head of a row begins, where its value does and where it ends.
+type head struct{ begin, value, end int }
 
-func (x extent) of(b []byte) []byte { return b[x.begin:x.end] }
+func (h head) of(b []byte) []byte { return b[h.begin:h.end] }
+
+// property is what all rows of the same property start with.
+func (h head) property(b []byte) []byte { return b[h.begin:h.value] }
+
+func (c *collector) reset() {
+	c.project, c.buf, c.path, c.prefix, c.heads = "", c.buf[:0], c.path[:0], c.prefix[:0], c.heads[:0]
+}
 
 // begin adds the entity row and the kind row to a collector with a path.
 func (c *collector) begin(namespace, kind string) {
 	c.buf = appendText(append(c.buf, rowEntity), namespace)
-	c.end()
+	c.end(len(c.buf))
 	c.buf = appendText(appendText(append(c.buf, rowKind), namespace), kind)
-	c.end()
+	c.end(len(c.buf))
 	c.prefix = appendText(appendText(append(c.prefix, rowProperty), namespace), kind)
 }
 
 // rows returns what was collected.
 func (c *collector) rows() Rows {
 	properties := c.heads[FirstProperty:]
-	slices.SortFunc(properties, func(a, b extent) int { return bytes.Compare(a.of(c.buf), b.of(c.buf)) })
-	same := func(a, b extent) bool { return bytes.Equal(a.of(c.buf), b.of(c.buf)) }
+	slices.SortFunc(properties, func(a, b head) int { return bytes.Compare(a.of(c.buf), b.of(c.buf)) })
+	same := func(a, b head) bool { return bytes.Equal(a.of(c.buf), b.of(c.buf)) }
 	n := FirstProperty + len(slices.CompactFunc(properties, same))
 	return pack(c.path, c.buf, c.heads[:n])
 }
 
-// end ends a head where the buffer ends.
-func (c *collector) end() {
+// end ends a head where the buffer ends; its value begins at the given place.
+func (c *collector) end(value int) {
 	begin := 0
 	if n := len(c.heads); n > 0 {
 		begin = c.heads[n-1].end
 	}
-	c.heads = append(c.heads, extent{begin, len(c.buf)})
+	c.heads = append(c.heads, head{begin, value, len(c.buf)})
 }
 
 // property adds the rows of v under the (dotted) name.
@@ -131,12 +143,13 @@ func (c *collector) property(name string, v *pb.Value) error {
 	start := len(c.buf)
 	c.buf = append(c.buf, c.prefix...)
 	c.buf = appendText(c.buf, name)
+	value := len(c.buf)
 	var ok bool
 	if c.buf, ok = AppendValue(c.buf, v, c.project); !ok {
 		c.buf = c.buf[:start]
 		return nil
 	}
-	c.end()
+	c.end(value)
 	if len(c.heads)-FirstProperty > MaxIndexEntries {
 		return fmt.Errorf("an entity has at most %d index entries; property %q exceeds that", MaxIndexEntries, name)
 	}

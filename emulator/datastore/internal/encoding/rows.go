@@ -1,8 +1,9 @@
 package encoding
 
 import (
-	"encoding/binary"
+	"bytes"
 	"iter"
+	"math"
 	"strings"
 )
 
@@ -14,25 +15,45 @@ import (
 //
 // No head is the beginning of another one, so heads order as their rows do.
 type Rows struct {
-	// Numbers of four bytes: how many rows there are, where the path ends, and
-	// where each head ends; then the path and the heads themselves.
+	// A byte that says how wide numbers are and whether properties repeat; then
+	// the numbers: how many rows there are, where the path ends, and where each
+	// head ends; then the path and the heads themselves.
 	packed string
 }
 
-const rowsNumber = 4
+// What the first byte says; numbers have two bytes where four aren't needed.
+const (
+	rowsWide    = 1 << iota // numbers of four bytes
+	rowsRepeats             // some property has several rows
+)
 
 // pack returns the Rows with these parts; the heads are in buf.
-func pack(path, buf []byte, heads []extent) Rows {
-	table := (2 + len(heads)) * rowsNumber
-	size := table + len(path)
+func pack(path, buf []byte, heads []head) Rows {
+	size := len(path)
 	for _, h := range heads {
 		size += h.end - h.begin
 	}
+	flags, width := byte(0), 2
+	if 1+(2+len(heads))*width+size > math.MaxUint16 {
+		flags, width = rowsWide, 4
+	}
+	for i := FirstProperty + 1; i < len(heads); i++ {
+		if bytes.Equal(heads[i-1].property(buf), heads[i].property(buf)) {
+			flags |= rowsRepeats
+			break
+		}
+	}
+	end := 1 + (2+len(heads))*width
 	var b strings.Builder
-	b.Grow(size)
-	number := func(n int) { b.Write(binary.LittleEndian.AppendUint32(nil, uint32(n))) }
+	b.Grow(end + size)
+	number := func(n int) {
+		for i := range width {
+			b.WriteByte(byte(n >> (8 * i)))
+		}
+	}
+	b.WriteByte(flags)
 	number(len(heads))
-	end := table + len(path)
+	end += len(path)
 	number(end)
 	for _, h := range heads {
 		end += h.end - h.begin
@@ -45,9 +66,20 @@ func pack(path, buf []byte, heads []extent) Rows {
 	return Rows{b.String()}
 }
 
+func (r Rows) width() int {
+	if r.packed[0]&rowsWide != 0 {
+		return 4
+	}
+	return 2
+}
+
 func (r Rows) number(i int) int {
-	s := r.packed[i*rowsNumber : i*rowsNumber+4]
-	return int(uint32(s[0]) | uint32(s[1])<<8 | uint32(s[2])<<16 | uint32(s[3])<<24)
+	if r.packed[0]&rowsWide == 0 {
+		s := r.packed[1+2*i : 1+2*i+2]
+		return int(s[0]) | int(s[1])<<8
+	}
+	s := r.packed[1+4*i : 1+4*i+4]
+	return int(s[0]) | int(s[1])<<8 | int(s[2])<<16 | int(s[3])<<24
 }
 
 // Len is how many rows there are.
@@ -58,8 +90,11 @@ func (r Rows) Len() int {
 	return r.number(0)
 }
 
+// Repeats reports whether a property has several rows.
+func (r Rows) Repeats() bool { return r.packed != "" && r.packed[0]&rowsRepeats != 0 }
+
 // Path is what each row ends with.
-func (r Rows) Path() string { return r.packed[(2+r.Len())*rowsNumber : r.number(1)] }
+func (r Rows) Path() string { return r.packed[1+(2+r.Len())*r.width() : r.number(1)] }
 
 // Head is what the i-th row has before the path.
 func (r Rows) Head(i int) string { return r.packed[r.number(1+i):r.number(2+i)] }

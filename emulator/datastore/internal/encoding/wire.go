@@ -29,7 +29,14 @@ type wireProperty struct {
 
 // NewWire measures the entity, which must not change until Append.
 func NewWire(e *pb.Entity) Wire {
-	w := Wire{entity: e, properties: make([]wireProperty, 0, len(e.GetProperties()))}
+	var w Wire
+	w.Measure(e)
+	return w
+}
+
+// Measure is NewWire in the place of another entity.
+func (w *Wire) Measure(e *pb.Entity) {
+	*w = Wire{entity: e, properties: slices.Grow(w.properties[:0], len(e.GetProperties()))}
 	if e.GetKey() != nil {
 		w.key = proto.Size(e.GetKey())
 		w.size = 1 + protowire.SizeBytes(w.key)
@@ -41,7 +48,6 @@ func NewWire(e *pb.Entity) Wire {
 	}
 	w.size += len(e.ProtoReflect().GetUnknown())
 	slices.SortFunc(w.properties, func(a, b wireProperty) int { return strings.Compare(a.name, b.name) })
-	return w
 }
 
 // Size is the length of what Append appends.

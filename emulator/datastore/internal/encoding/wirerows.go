@@ -55,7 +55,7 @@ func (w *WireRows) Of(entity []byte) (Rows, error) {
 	if w.names == nil {
 		w.names = map[string]string{}
 	}
-	w.buf, w.path, w.prefix, w.heads = w.buf[:0], w.path[:0], w.prefix[:0], w.heads[:0]
+	w.reset()
 	number, key, rest := cutField(entity)
 	if number != entityKey {
 		return Rows{}, errNoKey
@@ -99,7 +99,6 @@ func (w *WireRows) name(b []byte) string {
 // key reads the key and begins the rows.
 func (w *WireRows) key(key []byte) error {
 	namespace, kind := "", ""
-	w.project = ""
 	for len(key) > 0 {
 		number, part, rest := cutField(key)
 		switch number {

@@ -10,6 +10,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/storage"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/transactions"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 // Commit implements the RPC.
@@ -45,6 +46,7 @@ type commit struct {
 	incomplete    []*pb.Key
 	written       int // bytes of computed entities
 	budget        properties.Budget
+	maker         storage.Maker
 }
 
 // planned is a checked mutation on its way.
@@ -254,7 +256,7 @@ func (c *commit) run(ctx context.Context) (storage.Committed, error) {
 				return c.compute(p, current, now)
 			}
 		default:
-			if s.Entity, err = newEntity(p.entity); err != nil {
+			if s.Entity, err = c.newEntity(p.entity); err != nil {
 				return storage.Committed{}, err
 			}
 		}
@@ -267,8 +269,8 @@ func (c *commit) run(ctx context.Context) (storage.Committed, error) {
 	return c.database.tx.Commit(ctx, c.tx, c.mutations)
 }
 
-func newEntity(e *pb.Entity) (*storage.Entity, error) {
-	out, err := storage.NewEntity(e)
+func (c *commit) newEntity(e *pb.Entity) (*storage.Entity, error) {
+	out, err := c.maker.Make(e)
 	if err != nil {
 		return nil, invalid("%v", err)
 	}
@@ -309,7 +311,7 @@ func (c *commit) compute(p *planned, current *storage.Entity, now int64) (*stora
 			return nil, err
 		}
 	}
-	computed, err := newEntity(entity)
+	computed, err := c.newEntity(entity)
 	if err != nil {
 		return nil, err
 	}
@@ -342,12 +344,19 @@ func (c *commit) response(done storage.Committed) *pb.CommitResponse {
 	}
 	resp.MutationResults = make([]*pb.MutationResult, len(done.Results))
 	results := make([]pb.MutationResult, len(done.Results))
+	now := timestamp(done.Version)
+	at := func(micros int64) *timestamppb.Timestamp {
+		if micros == done.Version {
+			return now // one for all
+		}
+		return timestamp(micros)
+	}
 	for i, r := range done.Results {
 		m := &results[i]
 		resp.MutationResults[i] = m
 		m.Version, m.ConflictDetected = r.Version, r.Conflict
 		if r.Created != 0 {
-			m.CreateTime, m.UpdateTime = timestamp(r.Created), timestamp(r.Version)
+			m.CreateTime, m.UpdateTime = at(r.Created), at(r.Version)
 		}
 		if c.planned[i].allocated {
 			m.Key = c.planned[i].key

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
+	"github.com/latchwork/latchwork/emulator/internal/wire"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
@@ -12,14 +13,21 @@ import (
 // for requests and for transactions.
 const maxRequest = 10 << 20
 
-// Bound is an interceptor that refuses requests over the documented size.
+// Limit is what refuses gRPC requests over the documented size.
+func Limit() *wire.Limit { return wire.NewLimit(maxRequest, tooLarge) }
+
+// Bound is an interceptor that refuses such requests where they came otherwise.
 func (s *Service) Bound(ctx context.Context, req any, _ *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	if m, ok := req.(proto.Message); ok {
 		if n := proto.Size(m); n > maxRequest {
-			return nil, invalid("A request has at most %d bytes; this one has %d.", maxRequest, n)
+			return nil, tooLarge(n)
 		}
 	}
 	return next(ctx, req)
+}
+
+func tooLarge(n int) error {
+	return invalid("A request has at most %d bytes; this one has %d.", maxRequest, n)
 }
 
 // checkAnswer refuses a commit whose answer might not fit: every mutation has

@@ -82,7 +82,7 @@ func (s *Service) Lookup(ctx context.Context, req *pb.LookupRequest) (*pb.Lookup
 				e = statistics[row]
 			}
 			if e != nil {
-				size += len(e.Result()) + resultSlack - keySizes[i]
+				size += resultSize(e.Body(), e) + resultSlack - keySizes[i]
 				if size > maxAnswer && len(found) > 0 {
 					break
 				}

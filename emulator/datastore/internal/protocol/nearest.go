@@ -168,8 +168,7 @@ func (q *query) nearestBatch(neighbors []neighbor, mask *mask, room int) (*pb.Qu
 		}
 		result := appendField(make([]byte, 0, len(body)+64), fieldEntity, body)
 		if batch.EntityResultType == pb.EntityResult_FULL {
-			stored := n.Entity.Result()
-			result = append(result, stored[len(stored)-n.Entity.TimesLen():]...)
+			result = n.Entity.AppendTimes(result)
 		}
 		batch.EndCursor = q.AppendCursor(nil, n.Hit)
 		wire = appendWithCursor(wire, fieldResults, result, batch.EndCursor)

@@ -99,7 +99,7 @@ func queryBatch(q *planning.Query, asked *pb.Query, result *planning.Result, mas
 	size := 0
 	for _, h := range result.Hits {
 		if batch.EntityResultType == pb.EntityResult_FULL {
-			size += len(h.Entity.Result())
+			size += resultSize(h.Entity.Body(), h.Entity)
 		}
 		size += 64
 	}

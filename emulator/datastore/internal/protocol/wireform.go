@@ -27,31 +27,42 @@ const (
 // appendResult appends an EntityResult as the given field: the entity, or what
 // a mask leaves of it, and the cursor if there is one.
 func appendResult(dst []byte, field protowire.Number, e *storage.Entity, mask *mask, cursor []byte) ([]byte, error) {
-	result := e.Result()
+	body := e.Body()
 	if mask != nil {
 		m, err := e.Decode()
 		if err != nil {
 			return nil, err
 		}
-		body, err := proto.Marshal(mask.apply(m))
-		if err != nil {
+		if body, err = proto.Marshal(mask.apply(m)); err != nil {
 			return nil, err
 		}
-		// What follows the entity in the result are version and times.
-		rest := result[len(result)-e.TimesLen():]
-		result = append(appendField(make([]byte, 0, len(body)+len(rest)+8), fieldEntity, body), rest...)
 	}
-	return appendWithCursor(dst, field, result, cursor), nil
+	dst = appendHead(dst, field, resultSize(body, e), cursor)
+	dst = appendField(dst, fieldEntity, body)
+	return appendCursor(e.AppendTimes(dst), cursor), nil
 }
 
+// resultSize is the size of an EntityResult with this body, without a cursor.
+func resultSize(body []byte, e *storage.Entity) int {
+	return protowire.SizeTag(fieldEntity) + protowire.SizeBytes(len(body)) + e.TimesSize()
+}
+
+// appendWithCursor appends an EntityResult that is there but for its cursor.
 func appendWithCursor(dst []byte, field protowire.Number, result, cursor []byte) []byte {
-	n := len(result)
+	dst = appendHead(dst, field, len(result), cursor)
+	return appendCursor(append(dst, result...), cursor)
+}
+
+// appendHead begins a field that holds so many bytes and the cursor.
+func appendHead(dst []byte, field protowire.Number, n int, cursor []byte) []byte {
 	if len(cursor) > 0 {
 		n += protowire.SizeTag(fieldCursor) + protowire.SizeBytes(len(cursor))
 	}
 	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(n))
-	dst = append(dst, result...)
+	return protowire.AppendVarint(dst, uint64(n))
+}
+
+func appendCursor(dst, cursor []byte) []byte {
 	if len(cursor) > 0 {
 		dst = appendField(dst, fieldCursor, cursor)
 	}

@@ -162,7 +162,7 @@ func (c *Composite) put(before, after *Entity) (updates int) {
 
 // repeated is 1 for entities that have several rows for one ancestor.
 func (c *Composite) repeated(e *Entity) int {
-	if e == nil || !e.repeats {
+	if e == nil || !e.Repeats() {
 		return 0
 	}
 	flat := c.Form

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/binary"
 	"errors"
 	"iter"
 
@@ -16,76 +17,58 @@ const MaxEntityBytes = 1<<20 - 4
 var errTooLarge = errors.New("maximum entity size is 1048576 bytes")
 
 // Entity is one stored version of an entity. It never changes once committed,
-// so a pointer to it also identifies the version.
+// so a pointer to it also identifies the version. There may be millions.
 type Entity struct {
 	rows encoding.Rows
-	wire []byte // EntityResult: the entity, then (once committed) version and times
-	size uint32 // of the entity itself in wire
+	wire []byte // the Entity message, then the time of its creation
 
-	repeats bool // a property has several rows
-
-	Version int64 // µs
-	Created int64 // µs
+	Version int64 // µs; also the time of its last update
 }
+
+const createdBytes = 8
 
 // NewEntity prepares e, whose key must be complete and validated, for a
 // commit. All encoding happens here, outside every lock.
-func NewEntity(e *pb.Entity) (*Entity, error) {
+func NewEntity(e *pb.Entity) (*Entity, error) { return new(Maker).Make(e) }
+
+// Maker is what making entities takes beside what they keep. It is for one
+// goroutine; the zero value is ready.
+type Maker struct {
+	wire encoding.Wire
+	rows encoding.RowMaker
+}
+
+// Make is NewEntity.
+func (m *Maker) Make(e *pb.Entity) (*Entity, error) {
 	// One order for what says the same: a rewrite that changes nothing is found
 	// out by comparing bytes.
-	w := encoding.NewWire(e)
-	if w.Size() > MaxEntityBytes {
+	m.wire.Measure(e)
+	if m.wire.Size() > MaxEntityBytes {
 		return nil, errTooLarge
 	}
-	out, err := layOut(w.Size(), w.Append)
-	if err == nil {
-		err = out.index(e)
+	body, err := m.wire.Append(make([]byte, 0, m.wire.Size()+createdBytes))
+	if err != nil {
+		return nil, err
 	}
+	out := newEntity(body)
+	out.rows, err = m.rows.Of(e)
 	return out, err
 }
 
-// layOut makes an entity without rows; its body, size bytes long, is appended
-// by the function.
-func layOut(size int, appendBody func([]byte) ([]byte, error)) (*Entity, error) {
-	const times = 1 + 8 + 2*(2+1+5+1+5) // for a thousand years; then append makes room
-	wire := make([]byte, 0, 1+protowire.SizeBytes(size)+times)
-	wire = protowire.AppendTag(wire, 1, protowire.BytesType)
-	wire = protowire.AppendVarint(wire, uint64(size))
-	wire, err := appendBody(wire)
-	return &Entity{wire: wire, size: uint32(size)}, err
-}
-
-// index derives the rows of an entity that says what m says.
-func (e *Entity) index(m *pb.Entity) (err error) {
-	e.rows, err = encoding.RowsOf(m)
-	e.repeats = hasRepeats(e.rows)
-	return err
+// newEntity is an entity without rows. The body becomes the entity's own.
+func newEntity(body []byte) *Entity {
+	return &Entity{wire: append(body, make([]byte, createdBytes)...)}
 }
 
 // seal stamps a prepared entity with its version and creation time.
 func (e *Entity) seal(version, created int64) {
-	e.Version, e.Created = version, created
-	e.wire = e.wire[:e.bodyEnd()]
-	e.wire = protowire.AppendTag(e.wire, 4, protowire.VarintType)
-	e.wire = protowire.AppendVarint(e.wire, uint64(version))
-	e.wire = appendTime(e.wire, 5, version)
-	e.wire = appendTime(e.wire, 6, created)
+	e.Version = version
+	binary.LittleEndian.PutUint64(e.wire[len(e.wire)-createdBytes:], uint64(created))
 }
 
-// appendTime appends a google.protobuf.Timestamp field.
-func appendTime(dst []byte, field protowire.Number, micros int64) []byte {
-	seconds, rest := micros/1e6, micros%1e6
-	if rest < 0 {
-		seconds, rest = seconds-1, rest+1e6
-	}
-	nanos := uint64(rest) * 1e3
-	n := protowire.SizeVarint(uint64(seconds)) + protowire.SizeVarint(nanos) + 2
-	dst = protowire.AppendTag(dst, field, protowire.BytesType)
-	dst = protowire.AppendVarint(dst, uint64(n))
-	dst = protowire.AppendTag(dst, 1, protowire.VarintType)
-	dst = protowire.AppendVarint(dst, uint64(seconds))
-	dst = protowire.AppendTag(dst, 2, protowire.VarintType)
-	return protowire.AppendVarint(dst, nanos)
+// Created is when the entity was created, in µs.
+func (e *Entity) Created() int64 {
+	return int64(binary.LittleEndian.Uint64(e.wire[len(e.wire)-createdBytes:]))
 }
 
 // Key is the entity row, which identifies the entity in its database.
@@ -97,25 +80,11 @@ func (e *Entity) Path() string { return e.rows.Path() }
 // Rows are all index rows, the entity row first.
 func (e *Entity) Rows() encoding.Rows { return e.rows }
 
-func hasRepeats(rows encoding.Rows) bool {
-	for range rows.Repeated() {
-		return true
-	}
-	return false
-}
-
 // Repeats reports whether a property of the entity has several index entries.
-func (e *Entity) Repeats() bool { return e.repeats }
+func (e *Entity) Repeats() bool { return e.rows.Repeats() }
 
-// Result is the wire form of the EntityResult message without a cursor. The
-// caller must not change it.
-func (e *Entity) Result() []byte { return e.wire }
-
-// Body is the wire form of the Entity message alone. The caller must not
-// change it.
-func (e *Entity) Body() []byte { return e.wire[e.bodyEnd()-int(e.size) : e.bodyEnd()] }
-
-func (e *Entity) bodyEnd() int { return 1 + protowire.SizeBytes(int(e.size)) }
+// Body is the wire form of the Entity message. The caller must not change it.
+func (e *Entity) Body() []byte { return e.wire[:len(e.wire)-createdBytes] }
 
 // Decode returns a fresh copy of the entity.
 func (e *Entity) Decode() (*pb.Entity, error) {
@@ -164,6 +133,40 @@ func (e *Entity) Last(lo, hi string) (string, bool) {
 	return head, head >= lo
 }
 
-// TimesLen is the length of what follows the entity in Result: its version and
-// times.
-func (e *Entity) TimesLen() int { return len(e.wire) - e.bodyEnd() }
+// AppendTimes appends what follows the entity in the wire form of an
+// EntityResult: its version, and the times of its last update and its creation.
+func (e *Entity) AppendTimes(dst []byte) []byte {
+	dst = protowire.AppendTag(dst, 4, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, uint64(e.Version))
+	dst = appendTime(dst, 5, e.Version)
+	return appendTime(dst, 6, e.Created())
+}
+
+// TimesSize is the length of what AppendTimes appends.
+func (e *Entity) TimesSize() int {
+	return 1 + protowire.SizeVarint(uint64(e.Version)) + 1 + protowire.SizeBytes(timeSize(e.Version)) + 1 + protowire.SizeBytes(timeSize(e.Created()))
+}
+
+// appendTime appends a google.protobuf.Timestamp field.
+func appendTime(dst []byte, field protowire.Number, micros int64) []byte {
+	seconds, nanos := timeParts(micros)
+	dst = protowire.AppendTag(dst, field, protowire.BytesType)
+	dst = protowire.AppendVarint(dst, uint64(timeSize(micros)))
+	dst = protowire.AppendTag(dst, 1, protowire.VarintType)
+	dst = protowire.AppendVarint(dst, seconds)
+	dst = protowire.AppendTag(dst, 2, protowire.VarintType)
+	return protowire.AppendVarint(dst, nanos)
+}
+
+func timeSize(micros int64) int {
+	seconds, nanos := timeParts(micros)
+	return 2 + protowire.SizeVarint(seconds) + protowire.SizeVarint(nanos)
+}
+
+func timeParts(micros int64) (seconds, nanos uint64) {
+	whole, rest := micros/1e6, micros%1e6
+	if rest < 0 {
+		whole, rest = whole-1, rest+1e6
+	}
+	return uint64(whole), uint64(rest) * 1e3
+}

@@ -82,7 +82,7 @@ func (l *loader) put(db *DB, r *reader, version int64, logged bool) {
 	if r.err != nil {
 		return
 	}
-	e, _ := layOut(len(body), func(dst []byte) ([]byte, error) { return append(dst, body...), nil })
+	e := newEntity(append(make([]byte, 0, len(body)+createdBytes), body...))
 	e.seal(version, created)
 	if l.batch = append(l.batch, e); len(l.batch) == decodeBatch {
 		l.work <- l.batch
@@ -95,7 +95,6 @@ func (l *loader) put(db *DB, r *reader, version int64, logged bool) {
 // restore derives the rows of an entity that has its wire form already.
 func (e *Entity) restore(w *encoding.WireRows) (err error) {
 	e.rows, err = w.Of(e.Body())
-	e.repeats = hasRepeats(e.rows)
 	return err
 }
 

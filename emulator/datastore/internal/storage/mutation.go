@@ -156,7 +156,7 @@ func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, versio
 			if m.Base.Value > stored.Version {
 				return Result{}, &FutureError{Key: m.Key}
 			}
-			r.Version, r.Created = stored.Version, stored.Created
+			r.Version, r.Created = stored.Version, stored.Created()
 		}
 		if m.Base.Fail {
 			return Result{}, &ConflictError{Stored: r.Version, Wanted: m.Base.Value}
@@ -171,11 +171,11 @@ func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, versio
 	case m.Op == Delete:
 		return Result{Version: version}, nil
 	case current != nil && current.same(m.Entity):
-		return Result{Version: current.Version, Created: current.Created, Unchanged: true}, nil
+		return Result{Version: current.Version, Created: current.Created(), Unchanged: true}, nil
 	}
 	created := version
 	if current != nil {
-		created = current.Created
+		created = current.Created()
 	}
 	m.Entity.seal(version, created)
 	return Result{Version: version, Created: created}, nil
@@ -184,7 +184,7 @@ func (m *Mutation) decide(stored *Entity, gone deletion, current *Entity, versio
 // same reports whether both say the same, though their properties may be
 // encoded in another order.
 func (e *Entity) same(o *Entity) bool {
-	if e.size != o.size || e.rows != o.rows {
+	if len(e.wire) != len(o.wire) || e.rows != o.rows {
 		return false
 	}
 	if bytes.Equal(e.Body(), o.Body()) {

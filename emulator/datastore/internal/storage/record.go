@@ -75,7 +75,7 @@ func appendReset(dst []byte, id ID, version int64) []byte {
 
 func appendEntity(dst []byte, e *Entity) []byte {
 	dst = binary.AppendUvarint(dst, uint64(e.Version))
-	dst = binary.AppendUvarint(dst, uint64(e.Created))
+	dst = binary.AppendUvarint(dst, uint64(e.Created()))
 	return appendBytes(dst, e.Body())
 }
 

@@ -21,7 +21,7 @@ func (r repeats) snapshot() repeats { return repeats{tree: r.tree.Copy()} }
 
 // add counts the entity (nil: none) n times.
 func (r repeats) add(e *Entity, n int) {
-	if e == nil || !e.repeats {
+	if e == nil || !e.Repeats() {
 		return
 	}
 	for prefix := range e.rows.Repeated() {

@@ -12,6 +12,7 @@ import "slices"
 type tree struct {
 	root  *node
 	owner *owner
+	spare [nodeMax/nodeGrow + 2][]Row // of leaves that have grown or shrunk, by their room: one of each
 }
 
 // owner is whose nodes may be changed in place: those of others are shared.
@@ -185,7 +186,7 @@ func (t *tree) set(n *node, row Row) (was Row, replaced bool) {
 			return was, true
 		}
 		if len(n.rows) == cap(n.rows) {
-			n.rows = append(make([]Row, 0, len(n.rows)+nodeGrow), n.rows...)
+			t.refill(n, append(t.room(len(n.rows)+1), n.rows...))
 		}
 		n.rows = slices.Insert(n.rows, i, row)
 		return was, false
@@ -210,12 +211,33 @@ func (t *tree) set(n *node, row Row) (was Row, replaced bool) {
 	return was, replaced
 }
 
+// room is an empty slice with room for at least n rows.
+func (t *tree) room(n int) []Row {
+	size := (n + nodeGrow - 1) / nodeGrow
+	if rows := t.spare[size]; rows != nil {
+		t.spare[size] = nil
+		return rows
+	}
+	return make([]Row, 0, size*nodeGrow)
+}
+
+// refill gives a leaf of the tree's own other rows. The room of those before may
+// be used again: half of what a load of data allocates would be such room.
+func (t *tree) refill(n *node, rows []Row) {
+	was := n.rows[:cap(n.rows)]
+	n.rows = rows
+	if size := len(was) / nodeGrow; len(was)%nodeGrow == 0 && size < len(t.spare) {
+		clear(was)
+		t.spare[size] = was[:0]
+	}
+}
+
 // split cuts a node in two halves.
 func (t *tree) split(n *node) (left, right *node) {
 	right = &node{owner: t.owner}
 	if mid := n.len() / 2; n.leaf() {
-		right.rows = slices.Clone(n.rows[mid:])
-		n.rows = slices.Clone(n.rows[:mid])
+		right.rows = append(t.room(n.len()-mid), n.rows[mid:]...)
+		t.refill(n, append(t.room(mid), n.rows[:mid]...))
 	} else {
 		right.children = slices.Clone(n.children[mid:])
 		n.children = slices.Clone(n.children[:mid])
@@ -229,13 +251,20 @@ func (t *tree) level(n *node, i int) bool {
 		return false
 	}
 	a, b := n.children[i].node, n.children[i+1].node
-	if a.len()+b.len() > 2*nodeMax-nodeGrow {
+	total := a.len() + b.len()
+	if total > 2*nodeMax-nodeGrow {
 		return false
 	}
-	rows := slices.Concat(a.rows, b.rows)
-	mid := len(rows) / 2
-	n.children[i] = childOf(&node{owner: t.owner, rows: slices.Clone(rows[:mid])})
-	n.children[i+1] = childOf(&node{owner: t.owner, rows: slices.Clone(rows[mid:])})
+	a, b = t.own(a), t.own(b)
+	mid := total / 2
+	left, right := t.room(mid), t.room(total-mid)
+	for _, rows := range [][]Row{a.rows, b.rows} {
+		n := min(len(rows), mid-len(left))
+		left, right = append(left, rows[:n]...), append(right, rows[n:]...)
+	}
+	t.refill(a, left)
+	t.refill(b, right)
+	n.children[i], n.children[i+1] = childOf(a), childOf(b)
 	return true
 }
 
