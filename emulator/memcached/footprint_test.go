@@ -31,6 +31,53 @@ func TestFootprintCoversHeap(t *testing.T) {
 	}
 }
 
+// Entries that meta commands make by themselves count as well.
+func TestMetaCommandsAreBounded(t *testing.T) {
+	for name, change := range map[string]func(c *cache, key []byte){
+		"mg": func(c *cache, key []byte) {
+			var m metaCommand
+			m.parse(key, [][]byte{[]byte("N60")})
+			c.metaGet(&m, nil)
+		},
+		"ma": func(c *cache, key []byte) {
+			var m metaCommand
+			m.parse(key, [][]byte{[]byte("N60"), []byte("J18446744073709551615")})
+			c.metaDelta(&m, delta{by: 1}, nil)
+		},
+		"incr": func(c *cache, key []byte) {
+			c.store(modeSet, candidate{key: key, value: []byte("9\r\n")})
+			c.add(key, delta{by: 9999999999})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := liveHeap()
+			c := newCache(&Options{MaxBytes: 2 << 20, MaxItemBytes: 1 << 20})
+			for i := range 100000 {
+				change(c, fmt.Appendf(nil, "key-%d", i))
+			}
+			grown := liveHeap() - before
+			if c.bytes > c.maxBytes || c.bytes < c.maxBytes/2 || c.count.evictions == 0 {
+				t.Errorf("%d bytes of %d after %d evictions", c.bytes, c.maxBytes, c.count.evictions)
+			}
+			const noise = 64 << 10
+			if grown > c.bytes+noise {
+				t.Errorf("%d items take %d bytes of heap, and count for %d", len(c.items), grown, c.bytes)
+			}
+			var sum int64
+			for it := c.recent.next; it != &c.recent; it = it.next {
+				sum += footprint(it)
+			}
+			if sum != c.bytes {
+				t.Errorf("the items' footprints are %d bytes together, and count for %d", sum, c.bytes)
+			}
+			if !c.limit(2*int64(c.maxItem)) || c.limit(2*int64(c.maxItem)-1) || c.limit(c.ceiling+1) {
+				t.Error("the bound moves below two items or above its ceiling")
+			}
+			runtime.KeepAlive(c)
+		})
+	}
+}
+
 func liveHeap() int64 {
 	runtime.GC()
 	runtime.GC()

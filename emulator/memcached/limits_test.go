@@ -42,6 +42,10 @@ func largeScripts() map[string]string {
 		"append over the limit": set("set", "k", 7, 600000) + set("append", "k", 0, limit-4-600000) + "delete k\r\n",
 		"prepend over":          set("set", "k", 0, 600000) + set("prepend", "k", 0, 600000) + "delete k\r\n",
 		"bad end":               "set k 0 0 700000\r\n" + strings.Repeat("v", 700002) + "version\r\n",
+		"ms too large":          set("set", "k", 0, 1) + "ms k 1048576 q k\r\n" + strings.Repeat("v", 1<<20) + "\r\nmg k v\r\n",
+		"add too large, by ms":  set("set", "k", 0, 1) + "ms k 1048576 ME F1 O1\r\n" + strings.Repeat("v", 1<<20) + "\r\nmg k v\r\n",
+		"largest by ms":         fmt.Sprintf("ms k %d F1\r\n%s\r\nme k\r\n", limit-5, strings.Repeat("v", limit-5)),
+		"classes":               classes(),
 		"not a number":          "set k 0 0 600000\r\n5 " + strings.Repeat("v", 600000-2) + "\r\nincr k 1\r\n",
 		"many keys":             set("set", many[77], 0, 3) + "get " + strings.Join(many, " ") + "\r\n",
 		"line beyond 16 KiB":    strings.Repeat("x", 20000) + "\r\n",
@@ -49,6 +53,15 @@ func largeScripts() map[string]string {
 		"100 spaces":            strings.Repeat(" ", 100) + "get" + strings.Repeat(" a", 20000) + "\r\n",
 		"101 spaces":            strings.Repeat(" ", 101) + "get" + strings.Repeat(" a", 20000) + "\r\n",
 	}
+}
+
+// classes asks for the slab class of items of all sizes.
+func classes() string {
+	var script strings.Builder
+	for n := 1; n < 1<<20; n += 1 + n/20 {
+		fmt.Fprintf(&script, "ms k %d\r\n%s\r\nme k\r\n", n, strings.Repeat("v", n))
+	}
+	return script.String()
 }
 
 // TestLargeOnBoth compares ours with the real server where values and lines are
@@ -60,6 +73,9 @@ func TestLargeOnBoth(t *testing.T) {
 			script := "flush_all\r\n" + script
 			if strings.HasSuffix(script, "\r\n") {
 				script += "quit\r\n"
+			}
+			if strings.Contains(script, "ms k") {
+				oracle.mustBeOurs(t)
 			}
 			want, got := oracle.asOurs(exchange(t, oracle.dial(t), script)), exchange(t, ours(t), script)
 			if diff := cmp.Diff(want, got); diff != "" {

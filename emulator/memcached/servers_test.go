@@ -101,18 +101,25 @@ func (p process) asTheirs(answer string) string {
 	return strings.ReplaceAll(answer, "VERSION "+memcached.Version+"\r\n", "VERSION "+p.version+"\r\n")
 }
 
+// look finds a program. Where there is none the test is skipped, and fails in CI.
+func look(t testing.TB, name, remedy string) (program string) {
+	t.Helper()
+	program, err := exec.LookPath(name)
+	if err != nil {
+		text := name + " is missing; install it with: " + remedy
+		if os.Getenv("CI") == "true" {
+			t.Fatal(text)
+		}
+		t.Skip("SKIPPED, NOTHING COMPARED: " + text)
+	}
+	return program
+}
+
 // startReal starts the real memcached on a free loopback port until the test
-// ends. Where there is none the test is skipped, and fails in CI.
+// ends.
 func startReal(t testing.TB, flags ...string) process {
 	t.Helper()
-	program, err := exec.LookPath("memcached")
-	if err != nil {
-		const remedy = "the real memcached is missing; install it with: apt-get install memcached"
-		if os.Getenv("CI") == "true" {
-			t.Fatal(remedy)
-		}
-		t.Skip("SKIPPED, NOTHING COMPARED: " + remedy)
-	}
+	program := look(t, "memcached", "apt-get install memcached")
 	me, err := user.Current()
 	if err != nil {
 		t.Fatal(err)

@@ -55,20 +55,28 @@ func keys() []string {
 	return []string{"a", "b", "c", "n", "t\tx\x01", strings.Repeat("k", 250)}
 }
 
-func (g generator) key() string {
-	return pick(g, append(keys(), "a", "b", "n", "n", "n")...)
+// key is mostly one of two, which gather a history.
+func (g generator) key() string { return pick(g, append(keys(), "a", "a", "a", "n", "n", "n", "n")...) }
+
+// mostly is one of good, and now and then one of bad.
+func (g generator) mostly(good, bad []string) string {
+	if g.IntN(16) == 0 {
+		return pick(g, bad...)
+	}
+	return pick(g, good...)
 }
 
 // exptime leaves out what would end, or fall behind an R flag, while the
 // streams run.
 func (g generator) exptime() string {
-	return pick(g, "0", "0", "0", "-1", "100", "100", "1000", "2592000", "2592001", "2147483647",
-		"4294967295", "4294967296", "x", "1x", "\t0", "9223372036854775808")
+	return g.mostly([]string{"0", "0", "0", "100", "100", "1000", "2592000", "2147483647"},
+		[]string{"-1", "2592001", "4294967295", "4294967296", "x", "1x", "\t0", "9223372036854775808"})
 }
 
 // casID is to be replaced by the id last seen, or one less.
 func (g generator) casID(key string) string {
-	return pick(g, "<cas:a>", "<cas:b>", "<cas:n>", "<cas:"+key+">", "<cas:"+key+">", "<cas:"+key+">", "<less:"+key+">", "0", "1", "x", "-1")
+	return g.mostly([]string{"<cas:" + key + ">", "<cas:" + key + ">", "<cas:" + key + ">", "<less:" + key + ">", "1"},
+		[]string{"<cas:a>", "<cas:n>", "0", "x", "-1"})
 }
 
 func (g generator) command() string {
@@ -105,7 +113,7 @@ func (g generator) command() string {
 const barrier = "mn ................\r\n"
 
 func (g generator) end() string {
-	return pick(g, "\r\n", "\r\n", "\r\n", "\r\n", "\r\n", "\n", " \r\n", " noreply\r\n", " x\r\n", " noreply x\r\n", " \x00zz\r\n")
+	return g.mostly([]string{"\r\n"}, []string{"\n", " \r\n", " noreply\r\n", " noreply\r\n", " x\r\n", " noreply x\r\n", " \x00zz\r\n"})
 }
 
 func (g generator) gap() string { return pick(g, " ", " ", " ", " ", "  ") }
@@ -137,7 +145,7 @@ func (g generator) length(data string) string {
 func (g generator) update() string {
 	key, gap, data := g.key(), g.gap(), g.data()
 	verb := pick(g, "set", "set", "set", "add", "replace", "append", "prepend", "cas", "cas")
-	flags := pick(g, "0", "0", "7", "4294967295", "4294967296", "-1", "x", "+1")
+	flags := g.mostly([]string{"0", "0", "7", "4294967295"}, []string{"4294967296", "-1", "x", "+1"})
 	line := strings.Join([]string{verb, key, flags, g.exptime(), g.length(data)}, gap)
 	if verb == "cas" {
 		line += gap + g.casID(key)
@@ -165,7 +173,7 @@ func (g generator) change() string {
 	case 1:
 		return "delete" + gap + g.key() + pick(g, "", "", "", " 0", " 1") + g.end()
 	}
-	by := pick(g, "0", "1", "9", "12345", "4611686018427387904", "-1", "x", "+2", "18446744073709551616", "1\tx")
+	by := g.mostly([]string{"0", "1", "9", "12345", "4611686018427387904"}, []string{"-1", "x", "+2", "18446744073709551616", "1\tx"})
 	return barrier + pick(g, "incr", "decr") + gap + g.key() + gap + by + g.end()
 }
 
@@ -192,37 +200,35 @@ func (g generator) metaKey() string {
 	case 0, 1:
 		return base64.StdEncoding.EncodeToString([]byte(pick(g, "a", "n", "bin\x00ary", "with space", "\xff\xfe\xfd", strings.Repeat("k", 187))))
 	case 2:
-		return pick(g, "Y", "YQ", "YQ=", "YQ==YQ==", "Y!Q=.=", "====", "=YQ=", "Y===", "YWJj", strings.Repeat("k", 251), strings.Repeat("k", 252))
+		return pick(g, "Y", "YQ", "YQ=", "YQ==YQ==", "Y!Q=.=", "====", "=YQ=", "Y===", "YWJjY===", "YWJj", strings.Repeat("k", 251), strings.Repeat("k", 252))
 	}
 	return g.key()
 }
 
-// flag is one flag of a meta command with its token, right more often than not.
+// flag is one flag of a meta command with its token.
 func (g generator) flag(letter byte, key string) string {
-	token := ""
+	var token string
 	switch letter {
 	case 'O':
-		token = pick(g, "1", "opaque", strings.Repeat("o", 31), strings.Repeat("o", 32), "")
+		token = g.mostly([]string{"1", "opaque", strings.Repeat("o", 31)}, []string{"", strings.Repeat("o", 32)})
 	case 'T', 'N':
 		token = g.exptime()
 	case 'R':
-		token = pick(g, "30", "500", "500", "2000000", "0", "-1", "2147483647", "x")
+		token = g.mostly([]string{"30", "500", "500", "2000000"}, []string{"0", "-1", "2147483647", "x"})
 	case 'F':
-		token = pick(g, "0", "5", "4294967295", "-1", "x")
+		token = g.mostly([]string{"0", "5", "4294967295"}, []string{"-1", "x", ""})
 	case 'C':
 		token = g.casID(key)
 	case 'M':
 		token = pick(g, "S", "E", "E", "A", "A", "P", "P", "R", "R", "I", "D", "D", "+", "-", "x", "", "SS")
 	case 'J':
-		token = pick(g, "0", "7", "18446744073709551615", "x", "-1")
+		token = g.mostly([]string{"0", "9", "99", "18446744073709551615"}, []string{"x", "-1", ""})
 	case 'D':
-		token = pick(g, "0", "1", "2", "10", "990", "18446744073709551615", "x", "")
+		token = g.mostly([]string{"0", "1", "2", "10", "990", "18446744073709551615"}, []string{"x", "-1", ""})
 	case 'P', 'L':
 		token = pick(g, "", "proxy")
 	default:
-		if g.IntN(40) == 0 {
-			token = "x"
-		}
+		token = g.mostly([]string{""}, []string{"", "", "x"})
 	}
 	return string(letter) + token
 }
