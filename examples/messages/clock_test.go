@@ -33,7 +33,7 @@ func (c clock) shorten(o *Options) {
 	}{
 		{&o.Slot, time.Second},
 		{&o.DustSettle, 500 * time.Millisecond},
-		{&o.Timeout, 20 * time.Second},
+		{&o.Timeout, time.Minute},
 		{&o.Reminder, 3 * time.Second},
 	} {
 		if *s.of == 0 {

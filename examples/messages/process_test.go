@@ -45,7 +45,7 @@ func TestH_DelayedAndCancelled(t *testing.T) {
 		if took := time.Since(sent); took < w.app.o.Reminder || took > w.app.o.Reminder+w.late(time.Minute) {
 			t.Errorf("the reminder came after %v; want %v after the receipts", took, w.app.o.Reminder)
 		}
-		w.Advance(2 * w.app.o.Timeout)
+		w.Advance(w.span(10*time.Minute, 10*time.Second)) // its task is over, too
 		if books.TimedOut {
 			t.Error("the time-out ran, which the last receipt had cancelled")
 		}

@@ -87,8 +87,6 @@ func TestSendByTask(t *testing.T) {
 		if b := w.balanced("ada/" + receipt.ID); b.Receipts != 1 || b.Failures != 1 {
 			t.Errorf("the books are %+v; want a receipt and a failure", b)
 		}
-		if n := w.outcomes.Count(handlers.OutcomeDead); n != 2 {
-			t.Errorf("%d dead letters; want 2", n)
-		}
+		w.until("there are two dead letters", func() bool { return w.outcomes.Count(handlers.OutcomeDead) == 2 })
 	})
 }
