@@ -202,6 +202,17 @@ func (c *config) environment() []string {
 	return env
 }
 
+// doctor is the command that checks what is deployed.
+func (c *config) doctor() command {
+	args := []string{"go", "run", ".", "doctor"}
+	if c.target == appEngine {
+		args = append(args, "--auth=app-engine")
+	} else {
+		args = append(args, "--auth="+c.auth, "--cloud-run-service="+c.service)
+	}
+	return command{env: c.environment(), args: args}
+}
+
 // values are what ${…} stands for in service.yaml and app.yaml.
 func (c *config) values() map[string]string {
 	return map[string]string{

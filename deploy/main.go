@@ -80,7 +80,7 @@ func deploy(ctx context.Context, t target, w world) error {
 	if err := follow(ctx, steps, w); err != nil {
 		return err
 	}
-	fmt.Fprintf(w.stdout, "\nDeployed. To check it:\n%s\n", command{env: c.environment(), args: []string{"go", "run", ".", "doctor"}})
+	fmt.Fprintf(w.stdout, "\nDeployed. To check it:\n%s\n", c.doctor())
 	return nil
 }
 

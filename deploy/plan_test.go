@@ -87,6 +87,13 @@ func TestGcloudKnowsTheCommands(t *testing.T) {
 		{Command: "gcloud run services list --no-such-flag"}, // the check of the check
 		{Command: "gcloud firestore databases update '--database=(default)' --type=datastore-mode"},
 	}
+	for file := range guides {
+		for _, command := range guideCommands(t, file) {
+			if strings.HasPrefix(command, "gcloud ") {
+				lines = append(lines, line{Command: command})
+			}
+		}
+	}
 	seen := map[string]bool{}
 	for _, d := range deployments {
 		w, _ := worldOf(d.env, "")
