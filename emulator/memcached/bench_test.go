@@ -162,3 +162,57 @@ func BenchmarkThroughGomemcache(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkPipelined sends a hundred commands at once over one connection, to
+// the real server and to ours in a process of its own: the cost of a command
+// without that of a round trip.
+func BenchmarkPipelined(b *testing.B) {
+	const batch = 100
+	value := strings.Repeat("v", 100)
+	for _, op := range []struct{ name, command, answer string }{
+		{"get", "get hit\r\n", "VALUE hit 0 100\r\n" + value + "\r\nEND\r\n"},
+		{"mg", "mg hit v\r\n", "VA 100\r\n" + value + "\r\n"},
+		{"mg-flags", "mg hit s t f k O1 T0\r\n", "HD s100 t-1 f0 khit O1\r\n"},
+		{"set", "set k 0 0 100\r\n" + value + "\r\n", "STORED\r\n"},
+		{"ms", "ms k 100 T60\r\n" + value + "\r\n", "HD\r\n"},
+		{"ma", "ma n v\r\n", ""},
+	} {
+		for _, server := range []struct {
+			name  string
+			start func(b *testing.B) process
+		}{
+			{"real", func(b *testing.B) process { b.Helper(); return startReal(b) }},
+			{"ours", startProcess},
+		} {
+			b.Run(op.name+"/"+server.name, func(b *testing.B) {
+				p := server.start(b)
+				nc := p.dial(b)
+				defer nc.Close()
+				if _, err := io.WriteString(nc, "set hit 0 0 100\r\n"+value+"\r\nset n 0 0 10\r\n1000000000\r\n"); err != nil {
+					b.Fatal(err)
+				}
+				if _, err := io.ReadFull(nc, make([]byte, len("STORED\r\nSTORED\r\n"))); err != nil {
+					b.Fatal(err)
+				}
+				request := []byte(strings.Repeat(op.command, batch))
+				size := len(op.answer)
+				if op.answer == "" {
+					size = len("VA 10\r\n1000000001\r\n")
+				}
+				answer := make([]byte, batch*size)
+				for b.Loop() {
+					if _, err := nc.Write(request); err != nil {
+						b.Fatal(err)
+					}
+					if _, err := io.ReadFull(nc, answer); err != nil {
+						b.Fatal(err)
+					}
+				}
+				if want := strings.Repeat(op.answer, batch); op.answer != "" && string(answer) != want {
+					b.Fatalf("answer %.300q", answer)
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/batch, "ns/command")
+			})
+		}
+	}
+}

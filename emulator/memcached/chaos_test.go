@@ -96,3 +96,31 @@ func TestChaosOutage(t *testing.T) {
 		}
 	})
 }
+
+// What strikes the other commands strikes the meta commands.
+func TestChaosAndMetaCommands(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chaotic := newChaos(t, chaos.Settings{})
+		_, dial := startOurs(t, &memcached.Options{Chaos: chaotic})
+		say := talk(t, dial)
+		for _, command := range []string{"mg a v", "md a", "ma a", "ms a 1 MR\r\nx", "me a"} {
+			expect(t, say("ms a 1\r\n7\r\n"), "HD\r\n")
+			if err := chaotic.Set(chaos.Settings{Seed: 1, Evict: 1}); err != nil {
+				t.Fatal(err)
+			}
+			if got := say(command + "\r\n"); got != "EN\r\n" && got != "NF\r\n" && got != "NS\r\n" {
+				t.Errorf("%q finds what was evicted: %q", command, got)
+			}
+			if err := chaotic.Set(chaos.Settings{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := chaotic.Injected()["evict"]; n != 5 {
+			t.Errorf("%d evictions, want 5", n)
+		}
+		if err := chaotic.Set(chaos.Settings{Seed: 1, MemcachedOutage: 1}); err != nil {
+			t.Fatal(err)
+		}
+		expect(t, say("mg a v\r\n"), "(closed)")
+	})
+}

@@ -108,9 +108,9 @@ func (g generator) command() string {
 
 // barrier stands before each command that changes a number. The real server
 // holds the items of meta gets until their answers are out, and pads no
-// result that such an item gets; mn sends them out. It is longer than what
-// a value with a wrong length can swallow.
-const barrier = "mn ................\r\n"
+// result that such an item gets; mn sends them out. A value with a wrong length
+// swallows no more than of the first one.
+const barrier = "mn ................\r\nmn\r\n"
 
 func (g generator) end() string {
 	return g.mostly([]string{"\r\n"}, []string{"\n", " \r\n", " noreply\r\n", " noreply\r\n", " x\r\n", " noreply x\r\n", " \x00zz\r\n"})
