@@ -106,10 +106,7 @@ func New(o *Options) (*Server, error) {
 	interceptors := []grpc.UnaryServerInterceptor{o.Chaos.Outage(chaos.CloudTasksOutage, "/google.cloud.tasks.", changes)}
 	server := grpc.NewServer(append(wire.GRPCOptions(), grpc.ChainUnaryInterceptor(interceptors...))...)
 	s.register(server)
-	api, err := transcode.New(&transcode.Options{Interceptors: interceptors, Rules: s.rules()}, s.register)
-	if err != nil {
-		return nil, errors.Join(err, s.stop())
-	}
+	api := transcode.Lazy(&transcode.Options{Interceptors: interceptors, Rules: s.rules()}, s.register)
 	s.wire = &wire.Server{GRPC: server, HTTP: s.endpoints(api, tokens.Handler(), o.Admin), AllowHosts: o.AllowHosts, Logger: logger}
 	return s, nil
 }

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/latchwork/latchwork/emulator/internal/wire"
@@ -38,7 +39,7 @@ type Options struct {
 // Handler serves the registered services. Requests are to come through
 // wire.Guard.
 type Handler struct {
-	routes    routes
+	routes    func() (*routes, error)
 	intercept grpc.UnaryServerInterceptor
 	badBody   string
 	zippers   zippers
@@ -47,26 +48,42 @@ type Handler struct {
 // New returns the handler of the services that register registers. The error
 // names the annotations that can't be served.
 func New(o *Options, register func(grpc.ServiceRegistrar)) (*Handler, error) {
+	h := Lazy(o, register)
+	if _, err := h.routes(); err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// Lazy is New for annotations that are known to be fine: they are read when the
+// first request comes, which spares programs the time that only speak gRPC. If
+// they aren't, all requests are answered with the error.
+func Lazy(o *Options, register func(grpc.ServiceRegistrar)) *Handler {
 	if o == nil {
 		o = &Options{}
 	}
+	return &Handler{
+		routes:    sync.OnceValues(func() (*routes, error) { return collect(o.Rules, register) }),
+		intercept: chain(o.Interceptors),
+		badBody:   o.BadBody,
+	}
+}
+
+// collect returns the routes of what register registers.
+func collect(rules []*annotations.HttpRule, register func(grpc.ServiceRegistrar)) (*routes, error) {
 	s := &services{
 		rules:  map[string]*annotations.HttpRule{},
 		routes: routes{byMethod: map[string]map[string][]*route{}, verbs: map[string]bool{}},
 		shapes: map[string]string{},
 	}
-	for _, rule := range o.Rules {
+	for _, rule := range rules {
 		s.rules[rule.GetSelector()] = rule
 	}
 	register(s)
 	if err := errors.Join(s.errs...); err != nil {
 		return nil, fmt.Errorf("transcode: %w", err)
 	}
-	return &Handler{
-		routes:    s.routes,
-		intercept: chain(o.Interceptors),
-		badBody:   o.BadBody,
-	}, nil
+	return &s.routes, nil
 }
 
 // chain makes one interceptor of several.
@@ -106,7 +123,11 @@ func (h *Handler) serve(a *answer) (proto.Message, *route, error) {
 	if override := r.Header.Get("X-HTTP-Method-Override"); override != "" && httpMethod == http.MethodPost {
 		httpMethod = strings.ToUpper(override)
 	}
-	route, values := h.routes.find(httpMethod, r.URL.EscapedPath())
+	routes, failed := h.routes()
+	if failed != nil {
+		return nil, nil, status.Error(codes.Internal, failed.Error())
+	}
+	route, values := routes.find(httpMethod, r.URL.EscapedPath())
 	if route == nil {
 		return nil, nil, status.Error(codes.NotFound, "Not Found")
 	}

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -556,5 +558,28 @@ func TestRules(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v; want %q", err, want)
 		}
+	}
+}
+
+// Lazily read annotations are read once, and those that can't be served make every
+// request fail with the reason.
+func TestLazy(t *testing.T) {
+	registered := 0
+	h := transcode.Lazy(nil, func(r grpc.ServiceRegistrar) {
+		registered++
+		r.RegisterService(&grpc.ServiceDesc{ServiceName: "test.Nowhere"}, nil)
+	})
+	if registered != 0 {
+		t.Error("the services are asked for before there is a request")
+	}
+	for range 2 {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/v1/x", nil))
+		if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), "service test.Nowhere: no descriptor is linked") {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+	}
+	if registered != 1 {
+		t.Errorf("the services are asked for %d times", registered)
 	}
 }
