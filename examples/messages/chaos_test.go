@@ -17,7 +17,11 @@ func TestK_BooksBalanceInChaos(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			integration(t, func(t *testing.T) {
 				w := newCloud(t, mode).newWorker("worker:80", workerOptions{})
-				messages := []string{w.send(w.names(60, "ada")...), w.send(append(w.names(40, "ada"), "bob")...)}
+				many, fewer := 60, 40
+				if !w.fake {
+					many, fewer = 20, 10
+				}
+				messages := []string{w.send(w.names(many, "ada")...), w.send(append(w.names(fewer, "ada"), "bob")...)}
 				w.chaos(emulator.ChaosSettings{
 					Seed:      20261123,
 					Duplicate: 0.1, Reorder: 0.1, Delay: 0.1, Timeout: 0.1, Abort: 0.1, Evict: 0.1,

@@ -33,7 +33,6 @@ func (c clock) shorten(o *Options) {
 	}{
 		{&o.Slot, time.Second},
 		{&o.DustSettle, 500 * time.Millisecond},
-		{&o.Timeout, time.Minute},
 		{&o.Reminder, 3 * time.Second},
 	} {
 		if *s.of == 0 {
@@ -51,14 +50,15 @@ func (c clock) Advance(d time.Duration) {
 }
 
 // wait looks every now and then whether the condition holds: for half an hour of
-// fake time, or two minutes.
+// fake time, or three minutes.
 func (c clock) wait(holds func() bool) bool {
 	pause := c.span(500*time.Millisecond, 50*time.Millisecond)
-	for range c.span(30*time.Minute, 2*time.Minute) / pause {
-		if holds() {
-			return true
+	end := time.Now().Add(c.span(30*time.Minute, 3*time.Minute))
+	for !holds() {
+		if time.Now().After(end) {
+			return false
 		}
 		c.Advance(pause)
 	}
-	return false
+	return true
 }

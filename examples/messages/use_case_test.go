@@ -26,7 +26,7 @@ func TestA_HundredRecipientsEndInTwoRounds(t *testing.T) {
 	integration(t, func(t *testing.T) {
 		c := newCloud(t, "")
 		slot := c.span(4*time.Second, 20*time.Second) // 100 transactions fit into 3/4 of it
-		w := c.newWorker("worker:80", workerOptions{app: Options{Slot: slot, Timeout: c.span(5*time.Minute, 2*time.Minute)}})
+		w := c.newWorker("worker:80", workerOptions{app: Options{Slot: slot}})
 		message := w.send(w.names(100, "ada")...)
 		sent := time.Now()
 		w.until("all receipts are in", func() bool {
