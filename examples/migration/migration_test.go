@@ -27,19 +27,8 @@ const page = "../../docs/migration.md"
 // What the page shows of ours is code of this package, and so compiles: its blocks to
 // the letter, and the code of its columns "after" up to spaces.
 func TestThePageIsThisCode(t *testing.T) {
-	text, err := os.ReadFile(page)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var source string
-	for _, name := range []string{"tasks.go", "locks.go"} {
-		file, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		source += string(file)
-	}
-	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(string(text), -1)
+	text, source := read(t, page), read(t, "tasks.go")+read(t, "locks.go")
+	blocks := regexp.MustCompile("(?ms)^```go\n(.*?)^```$").FindAllStringSubmatch(text, -1)
 	for _, b := range blocks {
 		if !strings.Contains(source, strings.TrimSpace(b[1])) {
 			t.Errorf("a block is not code of this package:\n%s", b[1])
@@ -48,7 +37,7 @@ func TestThePageIsThisCode(t *testing.T) {
 	cells := 0
 	inAfter := false
 	code := regexp.MustCompile("`[^`]+`")
-	for line := range strings.Lines(string(text)) {
+	for line := range strings.Lines(text) {
 		columns := strings.Split(strings.TrimSpace(line), "|")
 		switch {
 		case len(columns) < 4:
@@ -67,9 +56,18 @@ func TestThePageIsThisCode(t *testing.T) {
 	if len(blocks) < 5 || cells < 15 {
 		t.Errorf("found %d blocks and %d pieces of code: the test reads the page no more", len(blocks), cells)
 	}
-	if others := regexp.MustCompile("(?m)^```[a-z]+").FindAllString(string(text), -1); slices.ContainsFunc(others, func(s string) bool { return s != "```go" && s != "```sh" && s != "```yaml" }) {
+	if others := regexp.MustCompile("(?m)^```[a-z]+").FindAllString(text, -1); slices.ContainsFunc(others, func(s string) bool { return s != "```go" && s != "```sh" && s != "```yaml" }) {
 		t.Errorf("blocks of %q are held by no test", others)
 	}
+}
+
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 // And it does what the page says.
