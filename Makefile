@@ -1,8 +1,10 @@
 # Latchwork. `make` lists what there is; CI runs `make ci`.
 
 GO     ?= go
-TOOL    = $(GO) tool -modfile=tools.mod
 TESTFLAGS ?= -race -shuffle=on
+# Modules of their own: what they link stays out of go.mod.
+LOCKS   = memlock/redislock memlock/gaelock
+MODULES = . bench $(LOCKS)
 
 .DEFAULT_GOAL := help
 
@@ -20,17 +22,17 @@ build: ## Compile every package.
 .PHONY: test
 test: ## All tests with the race detector, in random order.
 	$(GO) test $(TESTFLAGS) ./...
+	@for module in $(LOCKS); do (set -x; cd $$module && $(GO) test $(TESTFLAGS) ./...) || exit 1; done
 
 .PHONY: check
 check: ## Formatting, vet, go.mod, and code that a newer Go writes better.
 	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
 	if [ -n "$$unformatted" ]; then echo "not gofmt-ed:"; echo "$$unformatted"; exit 1; fi
-	@for module in . bench; do (set -x; cd $$module && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) fix -diff ./...) || exit 1; done
+	@for module in $(MODULES); do (set -x; cd $$module && $(GO) vet ./... && $(GO) mod tidy -diff && $(GO) fix -diff ./...) || exit 1; done
 
 .PHONY: lint
 lint: ## golangci-lint, as .golangci.yml sets it up (the first run compiles it).
-	$(TOOL) golangci-lint run ./...
-	cd bench && $(GO) tool -modfile=../tools.mod golangci-lint run ./...
+	@for module in $(MODULES); do (set -x; cd $$module && $(GO) tool -modfile=$(CURDIR)/tools.mod golangci-lint run ./...) || exit 1; done
 
 .PHONY: run
 run: ## Start everything on this machine: emulators, worker, example.
@@ -67,6 +69,10 @@ ROUNDS ?= 20
 .PHONY: rolling-restart
 rolling-restart: ## Two workers behind one address replaced ROUNDS (20) times by another version under load; the books balance.
 	$(GO) test -count=1 -timeout 60m -run TestRollingRestart -v . -rounds $(ROUNDS)
+
+.PHONY: bench-locks
+bench-locks: ## A lock taken and released in each store, one after the other.
+	@for dir in ./memlock ./memlock/datastorelock $(LOCKS); do (cd $$dir && $(GO) test -run '^$$' -bench BenchmarkStore -benchtime 2s .) || exit 1; done
 
 .PHONY: bench-datastore
 bench-datastore: ## The Datastore emulator beside Google's two, in one run (20 minutes; BENCHFLAGS=-million adds a million entities).
