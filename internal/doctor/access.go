@@ -20,7 +20,7 @@ func (s *session) roles(ctx context.Context) Finding {
 	}
 	list, err := s.listed()
 	if err != nil && !mayNotList(err) {
-		return unlisted(l, err)
+		return s.unlisted(l, err)
 	}
 	listed := err == nil
 	var lacking, remedies []string
@@ -30,7 +30,7 @@ func (s *session) roles(ctx context.Context) Finding {
 		}
 		missing, err := s.lacking(ctx, s.parent()+"/queues/"+name, []string{"cloudtasks.tasks.create"})
 		if err != nil {
-			return l.fail(fmt.Sprintf("gcloud tasks queues get-iam-policy %s %s", quote(name), s.at()), "%s", oneLine(err))
+			return l.fail(fmt.Sprintf("gcloud tasks queues get-iam-policy %s %s", quote(name), s.at()), "%s", s.words(err))
 		}
 		if len(missing) > 0 {
 			lacking = append(lacking, name)
@@ -63,7 +63,7 @@ func (s *session) actAs(ctx context.Context) Finding {
 		return l.fail(fmt.Sprintf("gcloud iam service-accounts create %s --project=%s", quote(name), quote(s.Project)), "there is no such account: Cloud Tasks can make no tokens of it")
 	}
 	if err != nil {
-		return l.warn("gcloud services enable iam.googleapis.com --project="+quote(s.Project), "it can't be told: %s", oneLine(err))
+		return s.untold(l, err, s.APIs.iam(), "gcloud services enable iam.googleapis.com --project="+quote(s.Project))
 	}
 	if !slices.Contains(granted.Permissions, permission) {
 		return l.fail(whoRuns+fmt.Sprintf("gcloud iam service-accounts add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/iam.serviceAccountUser", quote(s.ServiceAccount)),

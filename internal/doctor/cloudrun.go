@@ -31,7 +31,7 @@ func (s *session) worker(ctx context.Context) Finding {
 		if s.emulated() {
 			remedy = "latchwork serve"
 		}
-		return l.warn(remedy, "no answer, from here: %s", oneLine(err))
+		return l.warn(remedy, "no answer, from here: %s", s.words(err))
 	}
 	response.Body.Close()
 	switch status := response.StatusCode; {
@@ -82,7 +82,7 @@ func (s *session) invoker(ctx context.Context) Finding {
 		err = s.ask(ctx, http.MethodGet, service+":getIamPolicy", nil, &policy)
 	}
 	if err != nil {
-		return l.warn(whoRuns+"gcloud run services add-iam-policy-binding "+at+" --member=\"$MEMBER\" --role=roles/run.viewer", "it can't be told: %s", oneLine(err))
+		return s.untold(l, err, s.APIs.cloudRun(), whoRuns+"gcloud run services add-iam-policy-binding "+at+" --member=\"$MEMBER\" --role=roles/run.viewer")
 	}
 	return s.judgeInvokers(l, at, settings.InvokerIamDisabled, policy)
 }

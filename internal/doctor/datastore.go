@@ -56,7 +56,7 @@ func (s *session) datastore(ctx context.Context) Finding {
 	case code == codes.PermissionDenied:
 		remedy = whoRuns + fmt.Sprintf("gcloud services enable datastore.googleapis.com --project=%s\ngcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/datastore.user", quote(s.Project), quote(s.Project))
 	}
-	return l.fail(remedy, "%s", oneLine(err))
+	return l.fail(remedy, "%s", s.words(err))
 }
 
 // indexes: is each composite index of index.yaml there, and built?
@@ -83,10 +83,10 @@ func (s *session) indexes(ctx context.Context) Finding {
 			break
 		}
 		if status.Code(err) == codes.PermissionDenied {
-			return l.warn(whoRuns+fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/datastore.viewer", quote(s.Project)), "it can't be told: %s", oneLine(err))
+			return l.warn(whoRuns+fmt.Sprintf("gcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/datastore.viewer", quote(s.Project)), "it can't be told: %s", s.words(err))
 		}
 		if err != nil {
-			return l.fail(list, "list the indexes: %s", oneLine(err))
+			return l.fail(list, "list the indexes: %s", s.words(err))
 		}
 		have[indexWords(x)] = x.GetState()
 	}
@@ -153,7 +153,7 @@ func (s *session) ttl(ctx context.Context) Finding {
 	}
 	switch {
 	case err != nil:
-		return l.warn("gcloud firestore fields ttls list "+at, "it can't be told: %s", oneLine(err))
+		return s.untold(l, err, s.APIs.firestore(), "gcloud firestore fields ttls list "+at)
 	case field.TTLConfig == nil:
 		return l.warn(enable, "there is none: the ledger grows for ever")
 	case field.TTLConfig.State == "NEEDS_REPAIR":

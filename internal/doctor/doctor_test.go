@@ -139,7 +139,7 @@ var cases = []struct {
 	{"the queue is kept out", "invoker", func(w *world) { w.setup.Auth = doctor.AuthCloudRunIAM; w.policy("") }, doctor.Failure, account + " may not invoke it", "--member=serviceAccount:" + account},
 	{"no such service", "invoker", func(w *world) { w.setup.CloudRunService = "nobody" }, doctor.Failure, "no such service", "gcloud run services list"},
 	{"may not look", "invoker", func(w *world) { w.google.statuses[policyPath] = http.StatusForbidden }, doctor.Warning, "403: the words of x", "roles/run.viewer"},
-	{"not JSON", "invoker", func(w *world) { w.google.answers[policyPath] = "<html>" }, doctor.Warning, "invalid character", "roles/run.viewer"},
+	{"not JSON", "invoker", func(w *world) { w.google.answers[policyPath] = "<html>" }, doctor.Warning, "invalid character", "curl -sSI http://google.example"},
 
 	{"may not list", "cloud-tasks", (*world).mayNotList, doctor.Warning, "may not list the queues", "roles/cloudtasks.viewer"},
 	{"may not list", "queues", (*world).mayNotList, doctor.Skipped, "may not list", ""},
@@ -458,5 +458,35 @@ func TestTimeIsBounded(t *testing.T) {
 				t.Errorf("%+v", f)
 			}
 		}
+		if f := find(t, findings, "cloud-tasks"); !strings.Contains(f.Found, "no answer within 10s") {
+			t.Errorf("%+v", f)
+		}
 	})
+}
+
+// What people read: a line for each finding, what is below it in a column, and a
+// count.
+func TestWrite(t *testing.T) {
+	const want = `ok       queues          all is�well
+warning  queue-drift     one
+                         two
+              looked at  the file
+                 remedy  do this
+                         and that
+FAILURE  indexes         missing
+              looked at  the indexes
+SKIPPED  ttl             why
+
+1 ok, 1 warnings, 1 failures, 1 skipped (SKIPPED is not ok: nobody looked)
+`
+	var out strings.Builder
+	doctor.Write(&out, []doctor.Finding{
+		{Check: "queues", Status: doctor.OK, Looked: "x", Found: "all is\x1bwell"},
+		{Check: "queue-drift", Status: doctor.Warning, Looked: "the file", Found: "one\ntwo", Remedy: "do this\nand that"},
+		{Check: "indexes", Status: doctor.Failure, Looked: "the indexes", Found: "missing\n"},
+		{Check: "ttl", Status: doctor.Skipped, Looked: "x", Found: "why"},
+	})
+	if out.String() != want {
+		t.Errorf("%s\nwant\n%s", out.String(), want)
+	}
 }

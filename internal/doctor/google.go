@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -51,13 +52,21 @@ func (s *session) ask(ctx context.Context, method, url string, body, answer any)
 			Error struct{ Message string }
 		}
 		_ = json.Unmarshal(b, &refusal) // where it isn't JSON the status must do
-		message := cmp.Or(strings.Join(strings.Fields(refusal.Error.Message), " "), http.StatusText(response.StatusCode))
-		return &apiError{response.StatusCode, message[:min(len(message), 500)]}
+		message := cmp.Or(oneLine(refusal.Error.Message), http.StatusText(response.StatusCode))
+		return &apiError{response.StatusCode, strings.ToValidUTF8(message[:min(len(message), 500)], "")}
 	}
 	if err := json.Unmarshal(b, answer); err != nil {
 		return fmt.Errorf("the answer of %s: %w", url, err)
 	}
 	return nil
+}
+
+// untold is the finding of a check whose API didn't tell. remedy is for a refusal.
+func (s *session) untold(l look, err error, api, remedy string) Finding {
+	if _, refused := errors.AsType[*apiError](err); !refused {
+		remedy = "curl -sSI " + quote(api) + "  # can it be reached?\ngcloud auth application-default login"
+	}
+	return l.warn(remedy, "it can't be told: %s", s.words(err))
 }
 
 func (a APIs) firestore() string { return cmp.Or(a.Firestore, "https://firestore.googleapis.com") }

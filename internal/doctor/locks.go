@@ -63,7 +63,7 @@ func (s *session) memcached(ctx context.Context) Finding {
 		seen, err := s.interrogate(ctx, addr)
 		remedy := fmt.Sprintf("printf 'version\\r\\nquit\\r\\n' | nc %s", ncWords(addr))
 		if err != nil {
-			return l.warn(remedy, "%s: %s: tasks run all the same, and duplicates are stopped by the ledger alone", addr, oneLine(err))
+			return l.warn(remedy, "%s: %s: tasks run all the same, and duplicates are stopped by the ledger alone", addr, s.words(err))
 		}
 		if seen.evictions > 0 {
 			return l.warn("memcached -m 1024  # or more than it has: -m is in megabytes", "%s has evicted %d items for want of memory: locks may have been among them", addr, seen.evictions)

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
@@ -83,7 +82,7 @@ func (s *session) outboxAge(context.Context) Finding {
 		}
 	}
 	if err != nil {
-		return l.fail("latchwork doctor", "%s", oneLine(err))
+		return l.fail("latchwork doctor", "%s", s.words(err))
 	}
 	return l.ok("%s; none for longer than %v", left.count(), outboxMost)
 }
@@ -95,10 +94,10 @@ func (s *session) outboxErrors(context.Context) Finding {
 	if n := len(left.refused); n > 0 {
 		e := left.refused[0]
 		return l.fail("latchwork queues diff  # a queue that isn't there is the likeliest reason; the sweeper tries again by itself",
-			"the queue refuses the tasks of %s; the first, %s, was tried %s, next at %s, because: %s", count(n, "transaction"), e.Key, count(e.Attempts, "time"), e.NextTry.UTC().Format(time.RFC3339), oneLine(errors.New(e.Error)))
+			"the queue refuses the tasks of %s; the first, %s, was tried %s, next at %s, because: %s", count(n, "transaction"), e.Key, count(e.Attempts, "time"), e.NextTry.UTC().Format(time.RFC3339), oneLine(e.Error))
 	}
 	if err != nil {
-		return l.fail("latchwork doctor", "%s", oneLine(err))
+		return l.fail("latchwork doctor", "%s", s.words(err))
 	}
 	return l.ok("%s; none refused by the queue", left.count())
 }
@@ -112,7 +111,7 @@ func (s *session) deadLetters(ctx context.Context) Finding {
 	q := datastore.NewQuery(handlers.DeadKind).Namespace(s.Namespace).Limit(deadLettersMost).NewAggregationQuery().WithCount("n")
 	result, err := s.Datastore.RunAggregationQuery(ctx, q)
 	if err != nil {
-		return l.fail("latchwork dead list", "count the dead letters: %s", oneLine(err))
+		return l.fail("latchwork dead list", "count the dead letters: %s", s.words(err))
 	}
 	n := int64(0)
 	if v, ok := result["n"].(*datastorepb.Value); ok {

@@ -112,16 +112,16 @@ func (s *session) retryOverride(context.Context) Finding {
 		return look("a task of its own").skip("%v", err)
 	}
 	if err != nil && p == nil {
-		return look("a task of its own").fail("gcloud tasks list --queue="+quoteOr(firstOf(s.Queues), "default")+" "+s.at(), "%s", oneLine(err))
+		return look("a task of its own").fail("gcloud tasks list --queue="+quoteOr(firstOf(s.Queues), "default")+" "+s.at(), "%s", s.words(err))
 	}
 	l := look("a task in the queue " + p.queue + ", due in an hour, created, read and deleted")
 	sent, got := p.sent.GetRetryConfig(), p.got.GetRetryConfig()
 	remove := fmt.Sprintf("gcloud tasks delete %s", quote(p.got.GetName()))
 	switch {
 	case p.left != nil:
-		return l.warn(remove, "the task could not be deleted, and is pushed in an hour: %s", oneLine(p.left))
+		return l.warn(remove, "the task could not be deleted, and is pushed in an hour: %s", s.words(p.left))
 	case err != nil:
-		return l.fail("gcloud tasks list --queue="+quote(p.queue)+" "+s.at(), "%s", oneLine(err))
+		return l.fail("gcloud tasks list --queue="+quote(p.queue)+" "+s.at(), "%s", s.words(err))
 	case !sameRetry(sent, got):
 		return l.fail(fmt.Sprintf("gcloud tasks queues update %s %s --max-attempts=-1 --max-retry-duration=0s", quote(p.queue), s.at()),
 			"the service does not keep a task's own retry settings: sent %s, read %s; the queue's apply then, and must never give up", retryWords(sent), retryWords(got))
@@ -168,7 +168,7 @@ func (s *session) clock(context.Context) Finding {
 	l := look("this machine's clock, and when Cloud Tasks says that the task of retry-override was created")
 	p, err := s.probed()
 	if err != nil {
-		return l.skip("there is no such task: %s", oneLine(err))
+		return l.skip("there is no such task: %s", s.words(err))
 	}
 	at := p.got.GetCreateTime().AsTime() // in whole seconds
 	skew := time.Duration(0)

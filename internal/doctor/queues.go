@@ -36,11 +36,11 @@ func (s *session) list(ctx context.Context) (queueList, error) {
 func mayNotList(err error) bool { return status.Code(err) == codes.PermissionDenied }
 
 // unlisted is the finding of a check that can't do without the list.
-func unlisted(l look, err error) Finding {
+func (s *session) unlisted(l look, err error) Finding {
 	if mayNotList(err) {
 		return l.skip("these credentials may not list the queues")
 	}
-	return l.fail("latchwork doctor", "%s", oneLine(err))
+	return l.fail("latchwork doctor", "%s", s.words(err))
 }
 
 // at are the flags of gcloud that say where the queues are.
@@ -61,11 +61,11 @@ func (s *session) cloudTasks(context.Context) Finding {
 		remedy = "latchwork emulator"
 	case mayNotList(err):
 		return l.warn(whoRuns+fmt.Sprintf("gcloud services enable cloudtasks.googleapis.com --project=%s\ngcloud projects add-iam-policy-binding %s --member=\"$MEMBER\" --role=roles/cloudtasks.viewer", quote(s.Project), quote(s.Project)),
-			"the worker need not, but these credentials may not list the queues, or the API isn't enabled: %s", oneLine(err))
+			"the worker need not, but these credentials may not list the queues, or the API isn't enabled: %s", s.words(err))
 	case status.Code(err) == codes.NotFound, status.Code(err) == codes.InvalidArgument:
 		remedy = "gcloud tasks locations list --project=" + quote(s.Project) + "  # for CLOUD_TASKS_LOCATION"
 	}
-	return l.fail(remedy, "%v", oneLine(err))
+	return l.fail(remedy, "%v", s.words(err))
 }
 
 // queues: is there a queue that runs for each class?
@@ -73,7 +73,7 @@ func (s *session) queues(context.Context) Finding {
 	l := look("the queues of the classes: " + strings.Join(s.Queues, ", "))
 	list, err := s.listed()
 	if err != nil {
-		return unlisted(l, err)
+		return s.unlisted(l, err)
 	}
 	var missing, pull, disabled, paused, remedies []string
 	for _, name := range s.Queues {
@@ -147,7 +147,7 @@ func (s *session) queueDrift(context.Context) Finding {
 	}
 	list, err := s.listed()
 	if err != nil {
-		return unlisted(l, err)
+		return s.unlisted(l, err)
 	}
 	name := quote(s.QueueFile.Name)
 	file, err := cloudtasks.ParseQueueYAML(s.QueueFile.Text)
@@ -194,8 +194,6 @@ func words(c queues.Change) string {
 		return c.Queue + ": " + c.Why
 	}
 }
-
-func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // count is a number of things, in words.
 func count(n int, thing string) string {

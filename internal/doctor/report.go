@@ -1,9 +1,15 @@
 package doctor
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // Count returns how many findings have a status.
@@ -42,9 +48,16 @@ func line(w io.Writer, what, text string) {
 	fmt.Fprintf(w, "%-8s %14s  %s\n", "", what, indented(text))
 }
 
-// indented keeps the lines of a text in their column.
+// indented keeps the lines of a text in their column, and what commands a terminal
+// out of them: services are quoted.
 func indented(text string) string {
-	return strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n"+strings.Repeat(" ", 25))
+	text = strings.Map(func(r rune) rune {
+		if r != '\n' && !unicode.IsPrint(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, strings.TrimSpace(text))
+	return strings.ReplaceAll(text, "\n", "\n"+strings.Repeat(" ", 25))
 }
 
 // mark makes what needs a look stand out.
@@ -55,4 +68,15 @@ func mark(s Status) string {
 	default:
 		return string(s)
 	}
+}
+
+func oneLine(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// words puts an error into a line.
+func (s *session) words(err error) string {
+	text := oneLine(err.Error())
+	if errors.Is(err, context.DeadlineExceeded) || status.Code(err) == codes.DeadlineExceeded {
+		text = fmt.Sprintf("no answer within %v: %s", s.Timeout, text)
+	}
+	return text
 }
