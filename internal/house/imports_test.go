@@ -70,6 +70,20 @@ func TestOnlyTheEntryKnowsTheCommands(t *testing.T) {
 	}
 }
 
+// The lock alone links neither of Google's clients: who has a memcached needs
+// nothing else.
+func TestTheLockStandsAlone(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+"/memlock").Output()
+	if err != nil {
+		t.Fatalf("go list -deps memlock: %v", err)
+	}
+	for _, dep := range strings.Fields(string(out)) {
+		if within(dep, "cloud.google.com/go", "google.golang.org/grpc", module+"/memlock/datastorelock") {
+			t.Errorf("memlock links %s: its stores over other services are packages of their own", dep)
+		}
+	}
+}
+
 // What a user's binary links by importing our library packages is ours to keep
 // small: no test library, no command-line parser, no stand-in.
 func TestLibraryPackagesLinkOnlyWhatTheyNeed(t *testing.T) {
@@ -86,7 +100,7 @@ func TestLibraryPackagesLinkOnlyWhatTheyNeed(t *testing.T) {
 		module + "/emulator":                                    "production code never links its stand-ins",
 		module + "/internal/cli":                                "the command line belongs to main",
 	}
-	for _, pkg := range []string{"memlock", "tasks", "handlers", "handlers/auth"} {
+	for _, pkg := range []string{"memlock", "memlock/datastorelock", "tasks", "handlers", "handlers/auth"} {
 		out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", module+"/"+pkg).Output()
 		if err != nil {
 			t.Fatalf("go list -deps %s: %v", pkg, err)
