@@ -238,7 +238,7 @@ var cases = []struct {
 	{"by half", "ttl", func(w *world) { w.google.answers[ttlPath] = `{"ttlConfig": {"state": "NEEDS_REPAIR"}}` }, doctor.Warning, "could not be applied", "--enable-ttl"},
 	{"may not look", "ttl", func(w *world) { w.google.statuses[ttlPath] = http.StatusForbidden }, doctor.Warning, "it can't be told", "gcloud firestore fields ttls list"},
 
-	{"stale", "outbox-age", func(w *world) { w.outbox("a", time.Minute, ""); w.outbox("b", 6*time.Minute, "") }, doctor.Failure, "the tasks of 2 transactions wait, the oldest (b) for 6m0s", "gcloud scheduler jobs run"},
+	{"stale", "outbox-age", func(w *world) { w.outbox("a", time.Minute, ""); w.outbox("b", 6*time.Minute, "") }, doctor.Failure, "the tasks of 2 transactions wait, the oldest (b) for 6m0s", "gcloud scheduler jobs run latchwork-sweep --location=us-central1 --project=test-project"},
 	{"stale on App Engine", "outbox-age", func(w *world) { w.outbox("b", 6*time.Minute, ""); w.setup.Target = tasks.TargetAppEngine }, doctor.Failure, "6m0s", "gcloud app deploy cron.yaml"},
 	{"stale on emulators", "outbox-age", func(w *world) { w.outbox("b", 6*time.Minute, ""); w.local() }, doctor.Failure, "6m0s", "latchwork serve"},
 	{"not read", "outbox-age", func(w *world) { w.script.On("RunQuery", 0, fault.Fail(status.Error(codes.Internal, "trouble"))) }, doctor.Failure, "trouble", "latchwork doctor"},

@@ -67,7 +67,7 @@ func (s *session) sweepNow() string {
 	case s.Target == tasks.TargetAppEngine:
 		return "gcloud app deploy cron.yaml --project=" + quote(s.Project)
 	default:
-		return fmt.Sprintf("gcloud scheduler jobs list %s\ngcloud scheduler jobs run NAME %s  # the job that calls %s", s.at(), s.at(), handlers.SweepPath)
+		return fmt.Sprintf("gcloud scheduler jobs list %s\ngcloud scheduler jobs run latchwork-sweep %s  # or whichever calls %s", s.at(), s.at(), handlers.SweepPath)
 	}
 }
 
