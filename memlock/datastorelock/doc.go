@@ -69,7 +69,7 @@
 //     What the lock protects is down with it, as a rule.
 //   - The holder dies: the lock is free TTL + Skew after its last refresh. The
 //     entity stays until somebody takes that lock again, or a TTL policy on the
-//     property expireAt of the kind deletes it. Without a policy, keys that are
+//     property ExpireAt of the kind deletes it. Without a policy, keys that are
 //     never used again leave their last entity behind if their holder died.
 //   - A process dies between the two calls of a transaction, or the answer to
 //     the first is lost, under pessimistic concurrency: Datastore keeps its lock

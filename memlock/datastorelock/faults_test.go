@@ -48,7 +48,7 @@ func (p *place) owner(key string) string {
 		return ""
 	}
 	check(p.t, err)
-	i := slices.IndexFunc(properties, func(p datastore.Property) bool { return p.Name == "owner" })
+	i := slices.IndexFunc(properties, func(p datastore.Property) bool { return p.Name == "Owner" })
 	return fmt.Sprint(properties[i].Value)
 }
 
@@ -250,7 +250,7 @@ func TestOperationsInFlightAreBounded(t *testing.T) {
 func TestAStrangeEntity(t *testing.T) {
 	modes(t, func(t *testing.T, e *emulatortest.Env) {
 		p := newPlace(t, e, nil)
-		_, err := p.others.Put(t.Context(), datastore.NameKey(kind, "k", nil), &datastore.PropertyList{{Name: "owner", Value: int64(7)}})
+		_, err := p.others.Put(t.Context(), datastore.NameKey(kind, "k", nil), &datastore.PropertyList{{Name: "Owner", Value: int64(7)}})
 		check(t, err)
 		for name, do := range map[string]step{"acquire": acquire, "extend": extend, "release": release} {
 			if got, err := do(t.Context(), p.store); err == nil || !strings.Contains(err.Error(), "/"+kind+",k: the entity is no lock") {

@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	ownerProperty  = "owner"
-	expiryProperty = "expireAt" // for the TTL policy, too
+	ownerProperty  = "Owner"
+	expiryProperty = "ExpireAt" // for the TTL policy, too
 
 	maxNameLen = 1500 // of Datastore
 	hashPrefix = "sha256:"

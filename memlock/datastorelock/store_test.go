@@ -59,8 +59,8 @@ func harness(t *testing.T, c *datastore.Client, o *datastorelock.Options) memloc
 // put writes an entity as a lock has it; the names are promised.
 func put(c *datastore.Client, key, owner string, ttl time.Duration) error {
 	_, err := c.Put(context.Background(), datastore.NameKey(kind, key, nil), &datastore.PropertyList{
-		{Name: "owner", Value: owner, NoIndex: true},
-		{Name: "expireAt", Value: time.Now().Add(ttl), NoIndex: true},
+		{Name: "Owner", Value: owner, NoIndex: true},
+		{Name: "ExpireAt", Value: time.Now().Add(ttl), NoIndex: true},
 	})
 	return err
 }

@@ -31,7 +31,7 @@ func BenchmarkStore(b *testing.B, s memlock.Store) {
 	}
 	held := prefix + "held"
 	acquire(held, "a", "")
-	b.Cleanup(func() { release(held) })
+	defer release(held)
 	for _, c := range []struct {
 		name string
 		do   func()
