@@ -248,6 +248,7 @@ func FuzzReplay(f *testing.F) {
 		for _, r := range [][]byte{appendQueue(nil, &q.Queue), appendTask(nil, full, spec), record} {
 			_ = e.replay(r) // must not panic
 		}
+		e.settleAll()
 		e.queues.Scan(func(_ string, q *queue) bool {
 			if len(q.due) != q.tasks.len() || len(q.aging) != q.tasks.len() || q.tagged != nil && q.tagged.Len() != q.tasks.len() {
 				t.Errorf("%d tasks, %d of them waiting", q.tasks.len(), len(q.due))

@@ -125,6 +125,7 @@ func Open(o Options) (*Engine, error) {
 			return nil, err
 		}
 		e.log, e.replaying = log, nil
+		e.settleAll()
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.timer = o.Clock.NewTimer(maxSleep)

@@ -1,12 +1,18 @@
 package engine
 
-import "github.com/tidwall/btree"
+import (
+	"cmp"
+	"slices"
+
+	"github.com/tidwall/btree"
+)
 
 // byID are the tasks of a queue in the order of their ids. The first bytes of an
 // id stand beside the task, so that a search seldom has to look at tasks.
 type byID struct {
-	tree  *btree.BTreeG[entry]
-	probe task // stands for an id that is looked for
+	tree   *btree.BTreeG[entry]
+	probe  task    // stands for an id that is looked for
+	loaded []entry // by load, to be settled
 }
 
 type entry struct {
@@ -53,10 +59,33 @@ func (x *byID) set(t *task) (old *task) {
 	return e.task
 }
 
-// load is set, and faster for a task that comes after all others.
-func (x *byID) load(t *task) (old *task) {
-	e, _ := x.tree.Load(entryOf(t))
-	return e.task
+// maxLoaded bounds the tasks that are loaded and not settled.
+const maxLoaded = 1 << 16
+
+// load is set for many tasks: none is there before settle, which must come before
+// any other use, and after maxLoaded of them at the latest.
+func (x *byID) load(t *task) (full bool) {
+	x.loaded = append(x.loaded, entryOf(t))
+	return len(x.loaded) == maxLoaded
+}
+
+// settle adds what was loaded in the order of ids, for which the tree need not be
+// searched anew each time. It calls f for tasks that others with their ids, loaded
+// later, have replaced.
+func (x *byID) settle(f func(old *task)) {
+	slices.SortFunc(x.loaded, func(a, b entry) int {
+		if a.prefix != b.prefix {
+			return cmp.Compare(a.prefix, b.prefix)
+		}
+		return cmp.Or(cmp.Compare(a.task.id(), b.task.id()), cmp.Compare(a.task.seq, b.task.seq))
+	})
+	var hint btree.PathHint
+	for _, e := range x.loaded {
+		if old, ok := x.tree.SetHint(e, &hint); ok {
+			f(old.task)
+		}
+	}
+	x.loaded = nil
 }
 
 func (x *byID) delete(t *task) { x.tree.Delete(entryOf(t)) }

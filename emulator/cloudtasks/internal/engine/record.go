@@ -277,6 +277,9 @@ func (e *Engine) replayOne(record []byte) error {
 	}
 	name, q := e.named(d.view())
 	live := q != nil
+	if live && op != opTask && op != opTaskTag {
+		q.settle() // the record may be of a task that was loaded
+	}
 	switch op {
 	case opQueue, opQueueMore:
 		e.replayQueue(&d, name, q, op == opQueueMore)
@@ -405,10 +408,6 @@ func (e *Engine) replayTask(d *decoder, q *queue, tagged bool) {
 	if own != (more{}) {
 		t.more = &own
 	}
-	if old := q.tasks.load(t); old != nil { // a checkpoint has them in order
-		q.unwait(old)
-		q.aging.remove(int(old.age))
-	}
 	// A checkpoint that was ahead of a purge had this task buried by it.
 	if len(q.named.since) > 0 || len(q.anonymous.since) > 0 {
 		m := markOf(t.id())
@@ -417,6 +416,25 @@ func (e *Engine) replayTask(d *decoder, q *queue, tagged bool) {
 	}
 	q.wait(t)
 	q.aging.push((*aging)(t))
+	if q.tasks.load(t) {
+		q.settle()
+	}
+}
+
+// settleAll ends the replay.
+func (e *Engine) settleAll() {
+	e.queues.Scan(func(_ string, q *queue) bool {
+		q.settle()
+		return true
+	})
+}
+
+// settle ends the loading of tasks.
+func (q *queue) settle() {
+	q.tasks.settle(func(old *task) {
+		q.unwait(old)
+		q.aging.remove(int(old.age))
+	})
 }
 
 func (d *decoder) tombstones(g *graveyard) {
