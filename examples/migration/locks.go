@@ -26,7 +26,7 @@ func Exclusively(ctx context.Context, shard, requestID string, work func(context
 	if errors.Is(err, memlock.ErrUnavailable) {
 		return work(ctx) // nobody knows who holds it: the transaction in work decides
 	}
-	if err == memlock.ErrFailedToLock {
+	if errors.Is(err, memlock.ErrFailedToLock) {
 		return nil // somebody else does this very work
 	}
 	return err
