@@ -70,6 +70,10 @@ ROUNDS ?= 20
 rolling-restart: ## Two workers behind one address replaced ROUNDS (20) times by another version under load; the books balance.
 	$(GO) test -count=1 -timeout 60m -run TestRollingRestart -v . -rounds $(ROUNDS)
 
+.PHONY: test-locks
+test-locks: ## The lock store over Google's two Datastore emulators (4 minutes).
+	LATCHWORK_OFFICIAL=1 $(GO) test -count=1 -timeout 20m -run TestConformsOnGooglesEmulators -v ./memlock/datastorelock
+
 .PHONY: bench-locks
 bench-locks: ## A lock taken and released in each store, one after the other.
 	@for dir in ./memlock ./memlock/datastorelock $(LOCKS); do (cd $$dir && $(GO) test -run '^$$' -bench BenchmarkStore -benchtime 2s .) || exit 1; done
