@@ -3,6 +3,7 @@ package datastorelock_test
 import (
 	"context"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -78,8 +79,8 @@ func TestConforms(t *testing.T) {
 }
 
 func TestConformsOnGooglesEmulators(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts two Java processes")
+	if os.Getenv("LATCHWORK_OFFICIAL") == "" {
+		t.Skip("NOT TESTED ON GOOGLE'S EMULATORS: it takes minutes: `make test-locks` does")
 	}
 	for _, kind := range []oracle.Kind{oracle.FS, oracle.DS} {
 		t.Run(string(kind), func(t *testing.T) {
