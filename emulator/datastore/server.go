@@ -113,13 +113,10 @@ func New(o *Options) (*Server, error) {
 	g := grpc.NewServer(append(wire.GRPCOptions(), limit.Option(),
 		grpc.ChainUnaryInterceptor(limit.Intercept, outage, s.service.Count, s.abort))...)
 	s.register(g)
-	api, err := transcode.New(&transcode.Options{
+	api := transcode.Lazy(&transcode.Options{
 		Interceptors: []grpc.UnaryServerInterceptor{outage, s.service.Count, s.service.Bound, s.abort},
 		Rules:        admin.Rules(), BadBody: badBody,
 	}, s.register)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("datastore: %w", err), keeper.Close(), store.Close())
-	}
 	s.wire = &wire.Server{GRPC: g, HTTP: s.endpoints(api, o.Shutdown), AllowHosts: o.AllowHosts, Logger: o.Logger}
 	return s, nil
 }
