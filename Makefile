@@ -13,7 +13,7 @@ help: ## Show this list.
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: ci
-ci: build check lint test ## Everything CI runs: build, checks, lint, tests. The README's test command.
+ci: build check lint test official-short ## Everything CI runs: build, checks, lint, tests. The README's test command.
 
 .PHONY: build
 build: ## Compile every package.
@@ -58,7 +58,15 @@ diff-memcached: ## COUNT (5000) random commands from SEED (1) sent to our memcac
 
 .PHONY: test-clients
 test-clients: ## All of gcloud, and clients in other languages (Node, from npm), against the emulators.
-	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -timeout 60m -run 'TestNode|TestGcloud' -v ./emulator/datastore ./emulator/cloudtasks
+	LATCHWORK_CLIENTS=1 $(GO) test -count=1 -timeout 60m -run 'TestNode|TestGcloud' -v ./emulator/datastore ./emulator/cloudtasks ./deploy
+
+.PHONY: test-official
+test-official: ## The integration tests over Google's emulators and the real memcached, and a table of them (15 minutes).
+	$(GO) run ./internal/official $(OFFICIALFLAGS)
+
+.PHONY: official-short
+official-short: ## A few of these tests over each, as CI runs them (a minute).
+	$(GO) run ./internal/official -short -race
 
 KILLS ?= 200
 .PHONY: kill-cloudtasks
