@@ -4,8 +4,9 @@
 //
 // # Guarantees
 //
-//   - Every check ends within Setup.Timeout of its start, and the findings are
-//     always all there, in the order of Checks.
+//   - Every check ends when Setup.Timeout is over, and Run within three times that,
+//     since checks rest on each other and a task has to be taken back. The findings
+//     are always all there, in the order of Checks.
 //   - Nothing is changed. One task is created for an hour ahead and deleted at once
 //     (only where these credentials may delete it), and one lock and one memcached
 //     key of random names live for a moment.

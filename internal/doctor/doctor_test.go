@@ -464,6 +464,29 @@ func TestTimeIsBounded(t *testing.T) {
 	})
 }
 
+// A task that can neither be read nor be taken back is the longest way: the list of
+// the queues, the task, its deletion.
+func TestTimeOfTheProbeIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		hang := func(ctx context.Context, _ func() error) error {
+			<-ctx.Done()
+			return status.FromContextError(ctx.Err()).Err()
+		}
+		w.script.On("ListQueues", 1, fault.Delay(w.setup.Timeout-time.Second))
+		w.script.On("GetTask", 0, hang)
+		w.script.On("DeleteTask", 0, hang)
+		start := time.Now()
+		f := find(t, w.run(), "retry-override")
+		if took := time.Since(start); took > 3*w.setup.Timeout {
+			t.Errorf("it took %v", took)
+		}
+		if f.Status != doctor.Warning || !strings.Contains(f.Remedy, "gcloud tasks delete") {
+			t.Errorf("%+v", f)
+		}
+	})
+}
+
 // What people read: a line for each finding, what is below it in a column, and a
 // count.
 func TestWrite(t *testing.T) {
