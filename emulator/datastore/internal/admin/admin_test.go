@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/datastore/admin/apiv1/adminpb"
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -23,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/prototext"
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 const project = "proj"
@@ -132,9 +134,18 @@ func (s *server) all(project string) []string {
 	return all
 }
 
+// ended waits for the end of an operation, which on a busy machine isn't there
+// when the call returns.
+func (s *server) ended(op *lro.Operation, err error) (*lro.Operation, error) {
+	if err != nil || op.GetDone() {
+		return op, err
+	}
+	return s.WaitOperation(s.t.Context(), &lro.WaitOperationRequest{Name: op.GetName(), Timeout: durationpb.New(time.Minute)})
+}
+
 func (s *server) export(f *adminpb.EntityFilter) string {
 	s.t.Helper()
-	op, err := s.ExportEntities(s.t.Context(), &adminpb.ExportEntitiesRequest{ProjectId: project, OutputUrlPrefix: "gs://bucket/some/where", EntityFilter: f, Labels: map[string]string{"a": "b"}})
+	op, err := s.ended(s.ExportEntities(s.t.Context(), &adminpb.ExportEntitiesRequest{ProjectId: project, OutputUrlPrefix: "gs://bucket/some/where", EntityFilter: f, Labels: map[string]string{"a": "b"}}))
 	if err != nil || op.GetError() != nil || !op.GetDone() {
 		s.t.Fatalf("export: %v, %v", op, err)
 	}
@@ -147,7 +158,7 @@ func (s *server) export(f *adminpb.EntityFilter) string {
 
 func (s *server) load(project, url string, f *adminpb.EntityFilter) error {
 	s.t.Helper()
-	op, err := s.ImportEntities(s.t.Context(), &adminpb.ImportEntitiesRequest{ProjectId: project, InputUrl: url, EntityFilter: f})
+	op, err := s.ended(s.ImportEntities(s.t.Context(), &adminpb.ImportEntitiesRequest{ProjectId: project, InputUrl: url, EntityFilter: f}))
 	if err != nil {
 		return err
 	}
