@@ -7,7 +7,8 @@ import (
 
 // A Store keeps locks. Each operation is conditional on the owner, so that
 // nobody changes what belongs to another; memlocktest.TestStore checks an
-// implementation against all that is said here.
+// implementation against all that is said here. MemcacheStore is one; packages
+// datastorelock, redislock and gaelock below this one have others.
 //
 // A Locker gives it keys of 1 to 250 bytes without control bytes or spaces,
 // owners that are not empty, and TTLs above zero. A Store is used by many

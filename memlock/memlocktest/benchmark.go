@@ -67,7 +67,7 @@ func BenchmarkStore(b *testing.B, s memlock.Store) {
 // startEcho returns a function that sends a few bytes over loopback and waits
 // until they are back.
 func startEcho(b *testing.B) func() {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(b.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -78,7 +78,7 @@ func startEcho(b *testing.B) func() {
 			conn.Close()
 		}
 	}()
-	conn, err := net.Dial("tcp", l.Addr().String()) //nolint:noctx // on this machine
+	conn, err := new(net.Dialer).DialContext(b.Context(), "tcp", l.Addr().String())
 	if err != nil {
 		b.Fatal(err)
 	}
