@@ -42,9 +42,13 @@ func TestK_BooksBalanceInChaos(t *testing.T) {
 					}
 					return true
 				}
-				patience := w.span(2*time.Hour, 6*time.Minute)
+				patience := w.span(2*time.Hour, 8*time.Minute)
 				for since := time.Now(); !balanced(); sweep() {
 					if time.Since(since) > patience {
+						for _, m := range messages {
+							b, err := w.app.Books(t.Context(), m)
+							t.Logf("%+v, %v", b, err)
+						}
 						t.Fatalf("after %v the books don't balance", patience)
 					}
 					w.Advance(w.span(time.Minute, 5*time.Second))

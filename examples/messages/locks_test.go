@@ -142,7 +142,7 @@ func startMemcached(t testing.TB) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dir, err := os.MkdirTemp("", "memcached-") // t.TempDir is too long for a socket
+	dir, err := os.MkdirTemp("", "memcached-") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
 		t.Fatal(err)
 	}

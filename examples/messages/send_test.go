@@ -87,6 +87,15 @@ func TestSendByTask(t *testing.T) {
 		if b := w.balanced("ada/" + receipt.ID); b.Receipts != 1 || b.Failures != 1 {
 			t.Errorf("the books are %+v; want a receipt and a failure", b)
 		}
-		w.until("there are two dead letters", func() bool { return w.outcomes.Count(handlers.OutcomeDead) == 2 })
+		dead := 0
+		for _, err := range handlers.NewDeadLetters(w.client).List(t.Context(), "messages.send") {
+			if err != nil {
+				t.Fatal(err)
+			}
+			dead++
+		}
+		if dead != 2 {
+			t.Errorf("%d dead letters; want 2", dead)
+		}
 	})
 }

@@ -196,7 +196,7 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 	w.client, err = tasks.NewClient(c.entities, c.Tasks, &tasks.ClientOptions{
 		Project: c.Project, Location: c.Location, Namespace: o.namespace, Logger: o.logger,
 		URL: url, ServiceAccount: account, Audience: url,
-		SubmitWait: c.span(5*time.Second, 30*time.Second),
+		SubmitWait: c.span(5*time.Second, 10*time.Second),
 		EagerBegin: c.backend.datastore == firestore,
 	})
 	if err != nil {
