@@ -22,6 +22,7 @@ import (
 	_ "github.com/GoogleCloudPlatform/functions-framework-go/funcframework" // what the builder's main links is pinned in go.mod by this
 
 	"github.com/latchwork/latchwork/emulator"
+	emulatedtasks "github.com/latchwork/latchwork/emulator/cloudtasks"
 	"github.com/latchwork/latchwork/examples/messages"
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/internal/rehearsal"
@@ -62,7 +63,7 @@ func build(t *testing.T) (program string) {
 		t.Helper()
 		cmd := exec.CommandContext(t.Context(), "go", args...)
 		cmd.Dir = in
-		cmd.Env = append(os.Environ(), "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK=off")
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOPROXY=off", "GOTOOLCHAIN=local", "GOWORK=off")
 		out, err := cmd.CombinedOutput()
 		if err != nil {
 			t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
@@ -103,7 +104,7 @@ func build(t *testing.T) (program string) {
 		t.Fatal(err)
 	}
 	goes(dir, "mod", "tidy")
-	program = filepath.Join(t.TempDir(), "main") // -trimpath: what was compiled for another folder is good for this one
+	program = filepath.Join(t.TempDir(), "main") // -trimpath without cgo: the image is compiled so, too, and what is compiled once is good for every folder
 	goes(dir, "build", "-trimpath", "-o", program, "./functions.local/app")
 	info, err := os.Stat(program)
 	if err != nil {
@@ -198,7 +199,12 @@ func TestStagedFunction(t *testing.T) {
 	const project, location = "my-project", "europe-west1"
 	account := "latchwork-tasks@" + project + ".iam.gserviceaccount.com"
 
-	suite, err := emulator.Start(t.Context(), &emulator.Options{AllowHosts: []string{rehearsal.KeysHost}})
+	port := freePort(t)
+	const host = "latchwork-123456789012.europe-west1.run.app"
+	suite, err := emulator.Start(t.Context(), &emulator.Options{
+		AllowHosts: []string{rehearsal.KeysHost},
+		CloudTasks: &emulatedtasks.Options{Transport: rehearsal.FrontEnd(host, "127.0.0.1:"+port)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,11 +222,11 @@ func TestStagedFunction(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	port := freePort(t)
-	url := "http://127.0.0.1:" + port
 	out := run(t, program, port, append(google.Env(),
-		"GOOGLE_CLOUD_PROJECT="+project, "CLOUD_TASKS_LOCATION="+location, "WORKER_URL="+url,
+		"GOOGLE_CLOUD_PROJECT="+project, "CLOUD_TASKS_LOCATION="+location, "WORKER_URL=https://"+host,
 		"TASKS_SERVICE_ACCOUNT="+account, "MEMCACHE_ADDRS="+suite.MemcachedAddr(), "LATCHWORK_REMINDER=1s", "LATCHWORK_TIMEOUT=1m")...)
+
+	app := client(t, suite, project, location, "https://"+host, account)
 
 	// A stranger is refused, whatever headers it sends.
 	for name, headers := range map[string]http.Header{
@@ -230,13 +236,12 @@ func TestStagedFunction(t *testing.T) {
 		"with a token of its own":   {"Authorization": {"Bearer eyJhbGciOiJub25lIn0.e30."}},
 	} {
 		for _, path := range []string{"/_latchwork/tasks/messages.send", handlers.SweepPath} {
-			if code := post(t, url+path, headers); code != http.StatusForbidden {
+			if code := post(t, "http://127.0.0.1:"+port+path, headers); code != http.StatusForbidden {
 				t.Errorf("POST %s %s: %d, want 403", path, name, code)
 			}
 		}
 	}
 
-	app := client(t, suite, project, location, url, account)
 	const recipients, unknown = 40, 4
 	var known, to []string
 	for i := range recipients {
