@@ -95,6 +95,43 @@ func (c *Case) anyStored(is func(*pb.Value) bool) bool {
 	})
 }
 
+// severalOrdered reports whether a property that orders the results, by name or
+// by an inequality, has several values in some entity.
+func (c *Case) severalOrdered() bool {
+	q := c.query()
+	names := map[string]bool{}
+	for _, o := range q.GetOrder() {
+		names[o.GetProperty().GetName()] = true
+	}
+	for _, f := range model.PropertyFilters(q.GetFilter()) {
+		switch f.GetOp() {
+		case pb.PropertyFilter_EQUAL, pb.PropertyFilter_IN, pb.PropertyFilter_HAS_ANCESTOR:
+		default:
+			names[f.GetProperty().GetName()] = true
+		}
+	}
+	return slices.ContainsFunc(c.past.entities(c.Step.ID), func(e *pb.Entity) bool {
+		for name := range names {
+			if first, _, _ := strings.Cut(name, "."); len(e.GetProperties()[first].GetArrayValue().GetValues()) > 1 {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// maskedQuery reports whether a query has a mask, or follows a mutation with one.
+func maskedQuery(c *Case) bool {
+	r, ok := c.Step.Request.(*pb.RunQueryRequest)
+	return ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
+}
+
+// distinctCursor reports whether the step's query wants distinct results behind a
+// cursor.
+func distinctCursor(c *Case) bool {
+	return c.Ours.Method == "RunQuery" && len(c.query().GetDistinctOn()) > 0 && len(c.query().GetStartCursor()) > 0
+}
+
 // query is the one that the step asks, GQL as we understood it; nil when it
 // asks none.
 func (c *Case) query() *pb.Query {

@@ -127,7 +127,7 @@ func firestore() []Entry {
 		{
 			ID: "fs-contradiction-more", Of: "FS", Aspect: "more",
 			Match: func(c *Case) bool {
-				return c.query().GetLimit() != nil && c.query().GetLimit().GetValue() == 0 && contradicts(c) && c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT"
+				return c.query().GetLimit() != nil && c.query().GetLimit().GetValue() == 0 && contradicts(c) && !distinctCursor(c) && c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT"
 			},
 			Sentence: "doesn't see all contradictions in a query with limit 0",
 			Source:   "recorded production traffic: NO_MORE_RESULTS",
@@ -177,7 +177,7 @@ func firestore() []Entry {
 			ID: "fs-distinct-cursor", Of: "FS", Aspect: "results, skipped, more",
 			Match: func(c *Case) bool {
 				q := c.query()
-				return len(q.GetDistinctOn()) > 0 && len(q.GetStartCursor()) > 0 && c.Ours.Method == "RunQuery" && (q.GetLimit() != nil || q.GetOffset() > 0 ||
+				return distinctCursor(c) && (c.Difference.Aspect != "more" || c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT") && (q.GetLimit() != nil || q.GetOffset() > 0 ||
 					!slices.ContainsFunc(c.Ours.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.theirRows(), RowText(row)) }))
 			},
 			Wide:     "which results it shows again depends on what came before the cursor",

@@ -103,7 +103,7 @@ func older() []Entry {
 			ID: "ds-later-snapshot", Of: "DS", Aspect: "*", Either: true, Wide: "a later state may be anything",
 			Match: func(c *Case) bool {
 				switch c.Difference.Aspect {
-				case "found", "missing", "results", "skipped", "versions":
+				case "found", "missing", "missing versions", "results", "skipped", "versions":
 					return laterSnapshot(c) && !twice(c) && !unindexedLast(c) && !c.inPast()
 				}
 				return false
@@ -122,10 +122,7 @@ func older() []Entry {
 		},
 		{
 			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true, Either: true, Wide: "what a mask left out is anywhere in what is stored since",
-			Match: func(c *Case) bool {
-				r, ok := c.Step.Request.(*pb.RunQueryRequest)
-				return ok && r.GetPropertyMask() != nil || c.past.wrote(c.Step.ID, func(m *pb.Mutation) bool { return m.GetPropertyMask() != nil })
-			},
+			Match:    maskedQuery,
 			Sentence: "doesn't know masks, in queries and mutations",
 			Source:   "proto: `property_mask`; FS",
 		},
@@ -185,6 +182,16 @@ func older() []Entry {
 			},
 			Sentence: "has cursors of its own order in queries with distinct_on",
 			Source:   "proto: a cursor is a place in the results of its query; FS",
+		},
+		{
+			ID: "ds-array-cursor", Of: "DS", Aspect: "results, skipped", Either: true, Wide: "where its cursor stands is its own idea",
+			Match: func(c *Case) bool {
+				q := c.query()
+				return c.Ours.Code == codes.OK && c.Theirs.Code == codes.OK && len(q.GetDistinctOn()) == 0 && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 &&
+					!c.turned() && !c.inPast() && !laterSnapshot(c) && !unindexedLast(c) && !maskedQuery(c) && c.severalOrdered()
+			},
+			Sentence: "has its own idea of where a cursor is when the property that decides the order has several values",
+			Source:   "docs: cursors don't always work with orders on properties of several values; FS",
 		},
 		{
 			ID: "ds-distinct-arrays", Of: "DS", Aspect: "results, skipped", Either: true, Wide: "which entities are distinct there is its own idea",

@@ -84,13 +84,25 @@ func (m *Query) added(row Row, q *pb.Query, name string) *pb.Value {
 	return all[0]
 }
 
+// rightlyIndexed reports whether a value is in the index without the mistake of
+// Quirks.Unindexed. One that isn't is summed up as the number that stands for it.
+func (m *Query) rightlyIndexed(e *pb.Entity, name string, v *pb.Value) bool {
+	right := Query{quirks: m.quirks}
+	right.quirks.Unindexed = false
+	return slices.ContainsFunc(right.indexed(e, name), func(w *pb.Value) bool { return Compare(v, w) == 0 })
+}
+
 // total is a sum, or a mean.
 func (m *Query) total(rows []Row, q *pb.Query, name string, mean bool) *pb.Value {
 	var whole int64
 	var float float64
 	n, exact := 0, true
 	for _, row := range rows {
-		switch t := m.added(row, q, name).GetValueType().(type) {
+		v := m.added(row, q, name)
+		if t := v.GetTimestampValue(); t != nil && !m.rightlyIndexed(row.Entity, name, v) {
+			v = &pb.Value{ValueType: &pb.Value_IntegerValue{IntegerValue: t.AsTime().UnixMicro()}}
+		}
+		switch t := v.GetValueType().(type) {
 		case *pb.Value_IntegerValue:
 			sum := whole + t.IntegerValue
 			if (whole < 0) == (t.IntegerValue < 0) && (sum < 0) != (whole < 0) {
