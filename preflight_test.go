@@ -7,6 +7,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/latchwork/latchwork/emulator"
+	emulateddatastore "github.com/latchwork/latchwork/emulator/datastore"
+	"github.com/latchwork/latchwork/internal/rehearsal"
 )
 
 // exports starts the emulators and returns the lines that a worker needs.
@@ -29,6 +33,37 @@ func TestServeWithoutItsIndex(t *testing.T) {
 		t.Errorf("it started: %v\n%s", err, stdout)
 	}
 	for _, want := range []string{"no matching index found", "kind: tumble.Mutation", "--indexes index.yaml"} {
+		if !strings.Contains(stderr, want) {
+			t.Errorf("the error does not say %q: %s", want, stderr)
+		}
+	}
+}
+
+// With a cloud's environment, and Google played by the rehearsal: a queue and an
+// index that nobody deployed are both named, with the commands that make them.
+func TestServeInTheCloudUndeployed(t *testing.T) {
+	suite, err := emulator.Start(t.Context(), &emulator.Options{
+		AllowHosts: []string{rehearsal.KeysHost},
+		Datastore:  &emulateddatastore.Options{IndexMode: "require"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer suite.Close()
+	google, err := rehearsal.Start(rehearsal.Options{Project: "my-project", CloudTasks: suite.CloudTasksAddr(), Datastore: suite.DatastoreAddr(), Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer google.Close()
+	stdout, stderr, err := runToEnd(t, append(google.Env(), "K_SERVICE=worker", "PORT=0", "GOOGLE_CLOUD_PROJECT=my-project", "CLOUD_TASKS_LOCATION=europe-west1",
+		"WORKER_URL=https://worker.example.com", "TASKS_SERVICE_ACCOUNT=worker@my-project.iam.gserviceaccount.com"), "serve")
+	if err == nil || stdout != "" {
+		t.Errorf("it started: %v\n%s", err, stdout)
+	}
+	for _, want := range []string{
+		"the queue default does not exist in projects/my-project/locations/europe-west1", "gcloud tasks queues create default --location=europe-west1 --project=my-project",
+		"no matching index found", "gcloud datastore indexes create index.yaml --project=my-project",
+	} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("the error does not say %q: %s", want, stderr)
 		}
