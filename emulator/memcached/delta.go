@@ -64,7 +64,7 @@ func (c *cache) change(it *item, d delta, now int64) (uint64, deltaResult) {
 	}
 	digits := strconv.AppendUint(nil, n, 10)
 	if len(digits)+2 > len(it.value) {
-		c.replace(it, candidate{value: append(digits, "\r\n"...), flags: it.flags, expire: it.expire}, now)
+		c.replace(it, &candidate{value: append(digits, "\r\n"...), flags: it.flags, expire: it.expire}, now)
 		c.evict()
 		return n, deltaGrown
 	}

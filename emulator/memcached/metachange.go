@@ -84,7 +84,7 @@ func (c *cache) metaDelta(m *metaCommand, d delta, line []byte) metaAnswer {
 	switch {
 	case created:
 		it = c.link(m.key)
-		c.replace(it, candidate{value: append(strconv.AppendUint(nil, n, 10), "\r\n"...)}, now)
+		c.replace(it, &candidate{value: append(strconv.AppendUint(nil, n, 10), "\r\n"...)}, now)
 		c.evict()
 	case it == nil:
 		c.countDeltaMiss(d)

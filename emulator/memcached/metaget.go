@@ -28,7 +28,7 @@ func (c *cache) metaGet(m *metaCommand, line []byte) metaAnswer {
 	switch {
 	case created:
 		it = c.link(m.key)
-		c.replace(it, candidate{value: []byte("\r\n")}, now)
+		c.replace(it, &candidate{value: []byte("\r\n")}, now)
 		c.evict()
 	case it == nil:
 		c.count.getMisses++

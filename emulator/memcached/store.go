@@ -87,7 +87,7 @@ func (c *cache) store(mode storeMode, v candidate) (storeResult, uint64) {
 	if it == nil {
 		it = c.link(v.key)
 	}
-	c.replace(it, v, now)
+	c.replace(it, &v, now)
 	c.evict()
 	return stored, it.cas
 }
@@ -106,7 +106,7 @@ func joined(mode storeMode, old *item, v candidate) candidate {
 }
 
 // replace makes v the entry of it.
-func (c *cache) replace(it *item, v candidate, now int64) {
+func (c *cache) replace(it *item, v *candidate, now int64) {
 	c.count.totalItems++
 	c.lastCAS++
 	c.bytes -= footprint(it)
