@@ -27,14 +27,8 @@ type wireProperty struct {
 	size  int // of the value
 }
 
-// NewWire measures the entity, which must not change until Append.
-func NewWire(e *pb.Entity) Wire {
-	var w Wire
-	w.Measure(e)
-	return w
-}
-
-// Measure is NewWire in the place of another entity.
+// Measure begins with an entity, which must not change until Append. A Wire may
+// measure one after the other.
 func (w *Wire) Measure(e *pb.Entity) {
 	*w = Wire{entity: e, properties: slices.Grow(w.properties[:0], len(e.GetProperties()))}
 	if e.GetKey() != nil {
