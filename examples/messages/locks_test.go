@@ -36,7 +36,9 @@ func (c *cloud) newLocks() locks {
 	c.t.Helper()
 	switch c.backend.locks {
 	case realMemcached:
-		return newMemcachedLocks(c.t, startMemcached(c.t), c.disorder.dialer(new(net.Dialer).DialContext))
+		l := newMemcachedLocks(c.t, startMemcached(c.t), c.disorder.dialer(new(net.Dialer).DialContext))
+		l.client.Timeout = 5 * time.Second
+		return l
 	case inDatastore:
 		return newDatastoreLocks(c)
 	default:

@@ -221,6 +221,7 @@ func (c *cloud) newWorker(addr string, o workerOptions) *worker {
 		o.store = c.locks.store()
 	}
 	lockOptions := c.locks.options()
+	lockOptions.Timeout = c.span(2*time.Second, 10*time.Second) // who waits longer goes on without the lock
 	lockOptions.Observer.Acquired = func(context.Context, memlock.Event) { w.locked.Add(1) }
 	locker := memlock.New(o.store, &lockOptions)
 	w.server, err = handlers.New(w.client, locker, verifier, w.app.Handlers(), &handlers.Options{Observer: &w.outcomes, Logger: o.logger})
