@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"runtime/debug"
+	"strings"
 )
 
 // stamp is the version that a build without the repository writes here, as the
@@ -23,11 +24,11 @@ func version() string {
 	if !ok {
 		return "latchwork (built without module information)"
 	}
-	v := cmp.Or(stamp, info.Main.Version, "(devel)")
+	words := []string{"latchwork", cmp.Or(stamp, info.Main.Version, "(devel)")}
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			v += " " + s.Value
+			words = append(words, s.Value)
 		}
 	}
-	return fmt.Sprintf("latchwork %s %s", v, info.GoVersion)
+	return strings.Join(append(words, info.GoVersion), " ")
 }
