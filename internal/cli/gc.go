@@ -11,7 +11,7 @@ import (
 // stored, a collection for every few megabytes would cost a fourth of all CPU.
 const (
 	gcPercent = 50
-	gcRoom    = 14 << 20 // bytes of garbage that are worth a collection
+	gcRoom    = 12 << 20 // bytes of garbage that are worth a collection
 	gcMost    = 400      // percent, which is 16 MB before anything is stored
 )
 

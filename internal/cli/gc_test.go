@@ -12,9 +12,9 @@ func TestPercentFor(t *testing.T) {
 	for stored, want := range map[uint64]int{
 		0:         gcMost,
 		3 << 20:   gcMost,
-		7 << 20:   200,
-		14 << 20:  100,
-		28 << 20:  gcPercent,
+		6 << 20:   200,
+		12 << 20:  100,
+		24 << 20:  gcPercent,
 		400 << 20: gcPercent,
 	} {
 		if got := percentFor(stored); got != want {
