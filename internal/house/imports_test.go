@@ -77,7 +77,7 @@ func TestTheLockStandsAlone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("go list -deps memlock: %v", err)
 	}
-	for _, dep := range strings.Fields(string(out)) {
+	for dep := range strings.FieldsSeq(string(out)) {
 		if within(dep, "cloud.google.com/go", "google.golang.org/grpc", module+"/memlock/datastorelock") {
 			t.Errorf("memlock links %s: its stores over other services are packages of their own", dep)
 		}
