@@ -123,7 +123,7 @@ func (s *services) connect(ctx context.Context, log *slog.Logger) (_ *connection
 	if c.locks, err = c.newLockStore(); err != nil {
 		return nil, fmt.Errorf("LOCK_STORE=%s: %w", s.LockStore, err)
 	}
-	o := &tasks.ClientOptions{Project: s.Project, Location: s.Location, Target: s.Target, SubmitWait: s.submitWait, Logger: log}
+	o := &tasks.ClientOptions{Project: s.Project, Location: s.Location, Target: s.Target, EagerBegin: s.EagerBegin, SubmitWait: s.submitWait, Logger: log}
 	if s.Target == tasks.TargetHTTP {
 		o.URL, o.ServiceAccount, o.Audience = s.WorkerURL, s.ServiceAccount, s.audience()
 	}

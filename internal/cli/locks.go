@@ -24,7 +24,7 @@ func (s *services) lockStore() string {
 // newLockStore keeps locks where LOCK_STORE says.
 func (c *connections) newLockStore() (memlock.Store, error) {
 	if c.LockStore == locksInDatastore {
-		return datastorelock.New(c.entities, nil)
+		return datastorelock.New(c.entities, &datastorelock.Options{EagerBegin: c.EagerBegin})
 	}
 	return memlock.NewMemcacheStore(c.cache, nil), nil
 }

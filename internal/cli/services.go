@@ -24,6 +24,7 @@ type services struct {
 	CloudTasksHost string   `help:"Cloud Tasks emulator, HOST:PORT." var:"CLOUD_TASKS_EMULATOR_HOST" group:"Services:"`
 	DatastoreHost  string   `help:"Datastore emulator, HOST:PORT." var:"DATASTORE_EMULATOR_HOST" group:"Services:"`
 	Database       string   `help:"Datastore database (default: the project's default database)." var:"DATASTORE_DATABASE" group:"Services:"`
+	EagerBegin     bool     `help:"Begin each transaction by a call of its own, as Google's Firestore emulator needs it." var:"DATASTORE_EAGER_BEGIN" group:"Services:"`
 
 	submitWait time.Duration // see tasks.ClientOptions; 0 is the default
 }
