@@ -176,7 +176,7 @@ func (r *runner) backend(ctx context.Context, address string, b backend) error {
 		pattern = b.short
 	}
 	tests := exec.CommandContext(ctx, r.program, "-test.v=test2json", "-test.run="+pattern,
-		"-test.timeout="+max(time.Until(r.until), time.Second).String(), "-test.parallel=8", "-datastore="+address, "-locks="+b.locks)
+		"-test.timeout="+max(time.Until(r.until), time.Second).String(), "-test.parallel=6", "-datastore="+address, "-locks="+b.locks)
 	tests.Dir = filepath.FromSlash(suite)
 	tests.Stderr = os.Stderr
 	convert := exec.Command("go", "tool", "test2json", "-t") //nolint:noctx // it ends when the tests do
