@@ -122,5 +122,5 @@ stage-function: ## The tree that Cloud Functions builds, in DIR (build/function)
 	@$(GO) run ./deploy stage function $(DIR)
 
 .PHONY: clean
-clean: ## Remove what `make run` stored: queues, entities, keys.
-	rm -rf .latchwork
+clean: ## Remove what `make run` stored (queues, entities, keys), and staged trees.
+	rm -rf .latchwork build

@@ -17,6 +17,7 @@ import (
 
 	"github.com/latchwork/latchwork/examples/messages"
 	"github.com/latchwork/latchwork/handlers"
+	"github.com/latchwork/latchwork/memlock/datastorelock"
 	"github.com/latchwork/latchwork/tasks"
 	"github.com/latchwork/latchwork/tasks/taskstest"
 )
@@ -207,6 +208,9 @@ func TestPathsFitTheCode(t *testing.T) {
 	}
 	if ledgerKind != handlers.LedgerKind {
 		t.Errorf("the TTL policy is made for %s, the ledger is %s", ledgerKind, handlers.LedgerKind)
+	}
+	if lockKind != datastorelock.Kind {
+		t.Errorf("the TTL policy is made for %s, locks are %s", lockKind, datastorelock.Kind)
 	}
 }
 

@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// The ledger's rows are deleted by a TTL policy on this property of this kind.
+// Entities of these kinds are deleted by a TTL policy on this property.
 const (
 	ledgerKind     = "_latchwork_ledger"
+	lockKind       = "_latchwork_lock"
 	expiryProperty = "ExpireAt"
 )
 
@@ -107,7 +108,7 @@ func (c *config) roles() []step {
 }
 
 func (c *config) datastore() []step {
-	return []step{
+	steps := []step{
 		{
 			why:    "The database, of the kind that the client for Datastore talks to.",
 			look:   gcloud("firestore", "databases", "list", "--format=value(name.basename(),type)", "--project="+c.project),
@@ -115,18 +116,26 @@ func (c *config) datastore() []step {
 			do:     gcloud("firestore", "databases", "create", "--database=(default)", "--location="+c.region, "--type=datastore-mode", "--project="+c.project),
 			remedy: "You need roles/datastore.owner. A default database in Firestore's native mode can be changed only while it is empty: gcloud firestore databases update --database='(default)' --type=datastore-mode",
 		},
-		{
-			why:    "The ledger's rows are deleted when no delivery can come any more.",
-			look:   gcloud("firestore", "fields", "ttls", "list", "--database=(default)", "--format=value(name)", "--project="+c.project),
-			want:   "projects/" + c.project + "/databases/(default)/collectionGroups/" + ledgerKind + "/fields/" + expiryProperty,
-			do:     gcloud("firestore", "fields", "ttls", "update", expiryProperty, "--collection-group="+ledgerKind, "--database=(default)", "--enable-ttl", "--async", "--project="+c.project),
-			remedy: "You need roles/datastore.owner. Work goes on without the policy, but rows are kept and paid for.",
-		},
-		{
-			why:    "The composite indexes of the app's queries. They are built in the background; queries that need them fail until then.",
-			do:     gcloud("datastore", "indexes", "create", "index.yaml", "--quiet", "--project="+c.project),
-			remedy: "You need roles/datastore.indexAdmin. gcloud datastore indexes list shows what there is.",
-		},
+		c.ttl("The ledger's rows are deleted when no delivery can come any more.", ledgerKind),
+	}
+	if c.memcache == "" {
+		steps = append(steps, c.ttl("Locks whose holders died are deleted, of work that never comes again.", lockKind))
+	}
+	return append(steps, step{
+		why:    "The composite indexes of the app's queries. They are built in the background; queries that need them fail until then.",
+		do:     gcloud("datastore", "indexes", "create", "index.yaml", "--quiet", "--project="+c.project),
+		remedy: "You need roles/datastore.indexAdmin. gcloud datastore indexes list shows what there is.",
+	})
+}
+
+// ttl is the policy that deletes entities of a kind.
+func (c *config) ttl(why, kind string) step {
+	return step{
+		why:    why,
+		look:   gcloud("firestore", "fields", "ttls", "list", "--database=(default)", "--format=value(name)", "--project="+c.project),
+		want:   "projects/" + c.project + "/databases/(default)/collectionGroups/" + kind + "/fields/" + expiryProperty,
+		do:     gcloud("firestore", "fields", "ttls", "update", expiryProperty, "--collection-group="+kind, "--database=(default)", "--enable-ttl", "--async", "--project="+c.project),
+		remedy: "You need roles/datastore.owner. Work goes on without the policy, but entities are kept and paid for.",
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 
 	emulated "github.com/latchwork/latchwork/emulator/datastore"
 	"github.com/latchwork/latchwork/handlers"
+	"github.com/latchwork/latchwork/memlock/datastorelock"
 )
 
 // database is the name of the database, which the API and gcloud want in full.
@@ -134,30 +135,39 @@ func indexWords(x *adminpb.Index) string {
 	return x.GetKind() + " (" + strings.Join(parts, ", ") + ")"
 }
 
-// ttl: are rows of the ledger deleted when their time is over?
+// ttl: are rows of the ledger, and locks in Datastore, deleted when their time is
+// over?
 func (s *session) ttl(ctx context.Context) Finding {
-	l := look("the TTL policy of " + handlers.LedgerKind + " by ExpireAt in the database " + s.database())
+	kinds := []string{handlers.LedgerKind}
+	if s.LockStore == LocksDatastore {
+		kinds = append(kinds, datastorelock.Kind)
+	}
+	l := look("TTL policies by ExpireAt in the database " + s.database() + ": " + strings.Join(kinds, ", "))
 	if s.emulated() {
 		return l.skip("an emulator has no TTL policies: the local worker's sweeper deletes what has expired, and whether the cloud does only the cloud can tell")
 	}
 	if s.Google == nil {
 		return l.skip("there are no credentials for Google's APIs")
 	}
-	at := fmt.Sprintf("--collection-group=%s --database=%s --project=%s", handlers.LedgerKind, quote(s.database()), quote(s.Project))
-	enable := "gcloud firestore fields ttls update ExpireAt " + at + " --enable-ttl"
-	var field struct{ TTLConfig *struct{ State string } }
-	err := s.ask(ctx, http.MethodGet, fmt.Sprintf("%s/v1/projects/%s/databases/%s/collectionGroups/%s/fields/ExpireAt",
-		s.APIs.firestore(), url.PathEscape(s.Project), url.PathEscape(s.database()), handlers.LedgerKind), nil, &field)
-	if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
-		err = nil // no setting of the field differs from the default
+	var found []string
+	for _, kind := range kinds {
+		at := fmt.Sprintf("--collection-group=%s --database=%s --project=%s", kind, quote(s.database()), quote(s.Project))
+		enable := "gcloud firestore fields ttls update ExpireAt " + at + " --enable-ttl"
+		var field struct{ TTLConfig *struct{ State string } }
+		err := s.ask(ctx, http.MethodGet, fmt.Sprintf("%s/v1/projects/%s/databases/%s/collectionGroups/%s/fields/ExpireAt",
+			s.APIs.firestore(), url.PathEscape(s.Project), url.PathEscape(s.database()), kind), nil, &field)
+		if e, ok := errors.AsType[*apiError](err); ok && e.status == http.StatusNotFound {
+			err = nil // no setting of the field differs from the default
+		}
+		switch {
+		case err != nil:
+			return s.untold(l, err, s.APIs.firestore(), "gcloud firestore fields ttls list "+at)
+		case field.TTLConfig == nil:
+			return l.warn(enable, "there is none of %s, which grows for ever", kind)
+		case field.TTLConfig.State == "NEEDS_REPAIR":
+			return l.warn(enable, "that of %s could not be applied to all rows that are there", kind)
+		}
+		found = append(found, kind+" has one ("+strings.ToLower(field.TTLConfig.State)+")")
 	}
-	switch {
-	case err != nil:
-		return s.untold(l, err, s.APIs.firestore(), "gcloud firestore fields ttls list "+at)
-	case field.TTLConfig == nil:
-		return l.warn(enable, "there is none: the ledger grows for ever")
-	case field.TTLConfig.State == "NEEDS_REPAIR":
-		return l.warn(enable, "it could not be applied to all rows that are there")
-	}
-	return l.ok("there is one (%s)", strings.ToLower(field.TTLConfig.State))
+	return l.ok("%s", strings.Join(found, ", "))
 }

@@ -234,6 +234,7 @@ var cases = []struct {
 	{"not the default database", "indexes", func(w *world) { w.setup.Database = "other" }, doctor.Skipped, "default database only", ""},
 
 	{"none", "ttl", func(w *world) { delete(w.google.answers, ttlPath) }, doctor.Warning, "grows for ever", "gcloud firestore fields ttls update ExpireAt --collection-group=_latchwork_ledger --database='(default)' --project=test-project --enable-ttl"},
+	{"none of locks", "ttl", func(w *world) { w.setup.LockStore = doctor.LocksDatastore }, doctor.Warning, "none of _latchwork_lock", "--collection-group=_latchwork_lock "},
 	{"default", "ttl", func(w *world) { w.google.answers[ttlPath] = "{}" }, doctor.Warning, "grows for ever", "--enable-ttl"},
 	{"by half", "ttl", func(w *world) { w.google.answers[ttlPath] = `{"ttlConfig": {"state": "NEEDS_REPAIR"}}` }, doctor.Warning, "could not be applied", "--enable-ttl"},
 	{"may not look", "ttl", func(w *world) { w.google.statuses[ttlPath] = http.StatusForbidden }, doctor.Warning, "it can't be told", "gcloud firestore fields ttls list"},

@@ -17,8 +17,10 @@ const (
 	Refresh = 10 * time.Second
 )
 
+// Kind is the entities' kind, unless Options have another.
+const Kind = "_latchwork_lock"
+
 const (
-	defaultKind        = "_latchwork_lock"
 	defaultSkew        = time.Second
 	defaultMaxInFlight = 256
 
@@ -29,7 +31,7 @@ const (
 
 // Options of a Store. Nil and the zero value are the defaults.
 type Options struct {
-	// Kind of the entities; "" is "_latchwork_lock".
+	// Kind of the entities; "" is the constant Kind.
 	Kind string
 
 	// Namespace of the entities; "" is the default one.
@@ -69,7 +71,7 @@ func New(client *datastore.Client, o *Options) (*Store, error) {
 	}
 	s := &Store{
 		client:    client,
-		kind:      cmp.Or(o.Kind, defaultKind),
+		kind:      cmp.Or(o.Kind, Kind),
 		namespace: o.Namespace,
 		skew:      cmp.Or(o.Skew, defaultSkew),
 	}
