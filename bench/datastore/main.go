@@ -89,7 +89,7 @@ func (b *bench) starts(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			_, err = s.client.Put(ctx, rowKey(0), newRow(0))
+			_, err = s.client.Put(ctx, rowKey(0), newRow(0, 0))
 			took[i] = append(took[i], float64(time.Since(begin))/1e6)
 			idle[i] = append(idle[i], float64(s.rss())/1e6)
 			s.stop()

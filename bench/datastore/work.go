@@ -28,9 +28,11 @@ const (
 	families = 100
 )
 
-func newRow(i int) *row {
+// newRow is a row as it is in a round: never twice the same, since a server may
+// notice that an entity is put as it was.
+func newRow(i, round int) *row {
 	return &row{
-		Name: fmt.Sprintf("name-%06d", i), Shard: i / families % 10, Parity: []string{"even", "odd"}[i%2], Size: float64(i),
+		Name: fmt.Sprintf("name-%06d-%d", i, round), Shard: i / families % 10, Parity: []string{"even", "odd"}[i%2], Size: float64(i),
 		Note: "some text that nobody searches for, as there is in most entities",
 	}
 }
@@ -52,7 +54,7 @@ func load(ctx context.Context, c *ds.Client, from, to int) error {
 				if lo >= to {
 					return
 				}
-				if err := putMulti(ctx, c, lo, min(lo+500, to)); err != nil {
+				if err := putMulti(ctx, c, lo, min(lo+500, to), 0); err != nil {
 					errs <- err
 					return
 				}
@@ -68,11 +70,11 @@ func load(ctx context.Context, c *ds.Client, from, to int) error {
 	}
 }
 
-func putMulti(ctx context.Context, c *ds.Client, from, to int) error {
+func putMulti(ctx context.Context, c *ds.Client, from, to, round int) error {
 	var keys []*ds.Key
 	var rows []*row
 	for i := from; i < to; i++ {
-		keys, rows = append(keys, rowKey(i)), append(rows, newRow(i))
+		keys, rows = append(keys, rowKey(i)), append(rows, newRow(i, round))
 	}
 	_, err := c.PutMulti(ctx, keys, rows)
 	return err
@@ -89,13 +91,14 @@ type work struct {
 
 // works are the measurements over the loaded rows.
 func works() []work {
+	var rounds atomic.Int64
 	get := func(ctx context.Context, c *ds.Client, caller, round int) error {
 		var r row
 		return c.Get(ctx, rowKey((caller*7919+round*104729)%entities), &r)
 	}
 	put := func(ctx context.Context, c *ds.Client, caller, round int) error {
 		i := (caller*7919 + round*104729) % entities
-		_, err := c.Put(ctx, rowKey(i), newRow(i))
+		_, err := c.Put(ctx, rowKey(i), newRow(i, 1+int(rounds.Add(1))))
 		return err
 	}
 	count := func(q *ds.Query, want int) func(context.Context, *ds.Client, int, int) error {
@@ -133,7 +136,7 @@ func works() []work {
 		{"get, 32 callers", 32, 1, get},
 		{"put 500 at once, 4 callers (entities)", 4, 500, func(ctx context.Context, c *ds.Client, caller, round int) error {
 			from := (caller*25_000 + round*500) % entities
-			return putMulti(ctx, c, from, from+500)
+			return putMulti(ctx, c, from, from+500, 1+int(rounds.Add(1)))
 		}},
 		{"query: ancestor and filter, 100 results", 1, 1, func(ctx context.Context, c *ds.Client, _, round int) error {
 			q := ds.NewQuery("Row").Ancestor(ds.IDKey("Family", int64(round%families+1), nil)).FilterField("Shard", "=", round%10)
