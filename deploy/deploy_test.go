@@ -1,156 +1,40 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/latchwork/latchwork/deploy/internal/standin"
 )
 
-// The tests' binary is also the gcloud and the go that deploys call: by its name.
+// program is the stand-in for gcloud and go.
+var program string
+
 func TestMain(m *testing.M) {
-	switch name := filepath.Base(os.Args[0]); name {
-	case "gcloud", "go":
-		if err := standIn(os.Getenv("STAND_IN"), name, os.Args[1:]); err != nil {
-			fmt.Fprintln(os.Stderr, "ERROR:", err)
-			os.Exit(1)
-		}
-	default:
-		os.Exit(m.Run())
-	}
+	os.Exit(withStandIn(m.Run))
 }
 
-// A cloud is what the stand-in for gcloud keeps in a file: what commands list, and
-// the commands that were given, apart from those that look.
-type cloud struct {
-	Lists    map[string][]string // by the command that lists: its lines
-	Commands []string
-	Fail     string // the beginning of the command that is denied
-}
-
-func load(file string) (cloud, error) {
-	c := cloud{Lists: map[string][]string{}}
-	text, err := os.ReadFile(file)
+// withStandIn builds the stand-in for as long as run takes: without the race
+// detector and all that the tests link, since it is started hundreds of times.
+func withStandIn(run func() int) int {
+	dir, err := os.MkdirTemp("", "standin")
 	if err != nil {
-		return c, err
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return c, json.Unmarshal(text, &c)
-}
-
-func (c cloud) save(file string) error {
-	if c.Lists == nil {
-		c.Lists = map[string][]string{}
+	defer func() { _ = os.RemoveAll(dir) }()
+	program = filepath.Join(dir, "gcloud")
+	if out, err := exec.Command("go", "build", "-o", program, "./internal/standin/gcloud").CombinedOutput(); err != nil {
+		fmt.Fprintf(os.Stderr, "build the stand-in for gcloud: %v\n%s", err, out)
+		return 1
 	}
-	text, err := json.MarshalIndent(c, "", " ")
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, text, 0o600)
-}
-
-// has adds a line to what a command lists, in place of one that begins alike.
-func (c cloud) has(list, line string) {
-	key, _, _ := strings.Cut(line, "\t")
-	c.Lists[list] = slices.DeleteFunc(c.Lists[list], func(l string) bool { return l == line || strings.HasPrefix(l, key+"\t") })
-	c.Lists[list] = append(c.Lists[list], line)
-}
-
-// standIn does what gcloud would, as far as the commands of the deploys show it; a
-// command that it doesn't know is an error.
-func standIn(file, program string, args []string) error {
-	c, err := load(file)
-	if err != nil {
-		return err
-	}
-	flags, words := map[string]string{}, []string{}
-	for _, a := range args {
-		if name, value, ok := strings.Cut(a, "="); ok && strings.HasPrefix(a, "--") {
-			flags[name] = value
-		} else if !strings.HasPrefix(a, "--") {
-			words = append(words, a)
-		}
-	}
-	line := strings.Join(words, " ")
-	is := func(prefix string) bool { return line == prefix || strings.HasPrefix(line, prefix+" ") }
-
-	looks := true
-	switch {
-	case program == "go":
-		looks = false
-	case is("config get-value project"):
-		fmt.Println(strings.Join(c.Lists["project"], "\n"))
-	case is("projects describe"):
-		fmt.Println("123456789012")
-	case is("app describe"):
-		if len(c.Lists["app"]) == 0 {
-			return fmt.Errorf("(gcloud.app.describe) The current Google Cloud project [%s] does not contain an App Engine application", flags["--project"])
-		}
-		fmt.Println(strings.Join(c.Lists["app"], "\n"))
-	case is("run services get-iam-policy"):
-		if len(c.Lists["run services list"]) == 0 {
-			return fmt.Errorf("(gcloud.run.services.get-iam-policy) NOT_FOUND: Resource 'x' of kind 'SERVICE' does not exist")
-		}
-		fmt.Println(strings.Join(c.Lists["invokers"], "\n"))
-	case is("iam service-accounts list"), is("firestore databases list"), is("firestore fields ttls list"), is("artifacts repositories list"), is("scheduler jobs list"):
-		fmt.Println(strings.Join(c.Lists[line], "\n"))
-	default:
-		looks = false
-	}
-	if looks {
-		return nil
-	}
-	c.Commands = append(c.Commands, command{args: append([]string{program}, args...)}.String())
-	if c.Fail != "" && is(c.Fail) {
-		if err := c.save(file); err != nil {
-			return err
-		}
-		return fmt.Errorf("(gcloud.%s) PERMISSION_DENIED: Permission denied on resource project %s", line, flags["--project"])
-	}
-
-	last := words[len(words)-1]
-	switch {
-	case program == "go":
-	case is("services enable"):
-		for _, api := range words[2:] {
-			c.has("services", api)
-		}
-	case is("app create"):
-		c.has("app", flags["--project"]+"\t"+flags["--region"])
-	case is("iam service-accounts create"):
-		c.has("iam service-accounts list", last+"@"+flags["--project"]+".iam.gserviceaccount.com")
-	case is("projects add-iam-policy-binding"), is("iam service-accounts add-iam-policy-binding"):
-		c.has("policy", last+" "+flags["--role"]+" "+flags["--member"])
-	case is("firestore databases create"):
-		c.has("firestore databases list", flags["--database"]+"\tDATASTORE_MODE")
-	case is("firestore fields ttls update"):
-		c.has("firestore fields ttls list", fmt.Sprintf("projects/%s/databases/%s/collectionGroups/%s/fields/%s", flags["--project"], flags["--database"], flags["--collection-group"], last))
-	case is("datastore indexes create"):
-		c.has("indexes", last)
-	case is("artifacts repositories create"):
-		c.has("artifacts repositories list", last)
-	case is("builds submit"), is("run services replace"), is("functions deploy"), is("app deploy"):
-		c.has("run services list", "deployed")
-		if slices.Contains(args, "--allow-unauthenticated") {
-			c.has("invokers", "allUsers\troles/run.invoker")
-		}
-	case is("run services add-iam-policy-binding"):
-		c.has("invokers", flags["--member"]+"\t"+flags["--role"])
-	case is("run services remove-iam-policy-binding"):
-		c.Lists["invokers"] = slices.DeleteFunc(c.Lists["invokers"], func(l string) bool { return l == flags["--member"]+"\t"+flags["--role"] })
-	case is("scheduler jobs create http"), is("scheduler jobs update http"):
-		there := slices.ContainsFunc(c.Lists["scheduler jobs list"], func(l string) bool { return strings.HasPrefix(l, last+"\t") })
-		if there != is("scheduler jobs update http") {
-			return fmt.Errorf("the job %s: there is %v", last, there)
-		}
-		c.has("scheduler jobs list", strings.Join([]string{last, flags["--schedule"], flags["--uri"], flags["--oidc-service-account-email"], flags["--oidc-token-audience"]}, "\t"))
-	default:
-		return fmt.Errorf("the stand-in for gcloud doesn't know: %s", line)
-	}
-	return c.save(file)
+	return run()
 }
 
 // rehearsal is what a deploy reads of the tree, and a PATH on which gcloud and go are stand-ins.
@@ -168,33 +52,29 @@ func rehearse(t *testing.T) rehearsal {
 			t.Fatal(err)
 		}
 	}
-	program, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, name := range []string{"gcloud", "go"} {
 		if err := os.Symlink(program, filepath.Join(bin, name)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := rehearsal{filepath.Join(t.TempDir(), "cloud.json")}
-	r.set(t, cloud{})
+	r.set(t, standin.Cloud{})
 	t.Setenv("PATH", bin)
 	t.Setenv("STAND_IN", r.state)
 	t.Chdir(tree)
 	return r
 }
 
-func (r rehearsal) set(t *testing.T, c cloud) {
+func (r rehearsal) set(t *testing.T, c standin.Cloud) {
 	t.Helper()
-	if err := c.save(r.state); err != nil {
+	if err := c.Save(r.state); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r rehearsal) cloud(t *testing.T) cloud {
+func (r rehearsal) cloud(t *testing.T) standin.Cloud {
 	t.Helper()
-	c, err := load(r.state)
+	c, err := standin.Load(r.state)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +91,7 @@ func planned(t *testing.T, to target, w world) []string {
 	var commands []string
 	for _, s := range plan(c) {
 		if s.own == nil {
-			commands = append(commands, command{args: s.do.args}.String())
+			commands = append(commands, strings.Join(s.do.args, " "))
 		}
 	}
 	return commands
@@ -288,7 +168,7 @@ func TestFailureStops(t *testing.T) {
 		t.Run(failing.fail, func(t *testing.T) {
 			r := rehearse(t)
 			fail := strings.Replace(failing.fail, "run queues", "run . queues", 1)
-			r.set(t, cloud{Fail: fail})
+			r.set(t, standin.Cloud{Fail: fail})
 			w, out := worldOf(map[string]string{"YES": "1"}, "")
 			want := planned(t, failing.target, w)
 			err := run(t.Context(), []string{string(failing.target)}, w)
@@ -357,7 +237,7 @@ func TestDoorsAreClosedFirst(t *testing.T) {
 // error where it can't.
 func TestWhatIsThereAlready(t *testing.T) {
 	r := rehearse(t)
-	r.set(t, cloud{Lists: map[string][]string{
+	r.set(t, standin.Cloud{Lists: map[string][]string{
 		"scheduler jobs list": {"other\t* * * * *\tx\ty\tz", "latchwork-sweep\t0 * * * *\thttps://old\ty\tz"},
 	}})
 	w, out := worldOf(map[string]string{"YES": "1"}, "")
@@ -378,7 +258,7 @@ func TestWhatIsThereAlready(t *testing.T) {
 		"an app elsewhere": {appEngine, map[string][]string{"app": {"my-project\tus-central"}},
 			`it is there, but otherwise: "my-project\tus-central" instead of "my-project\teurope-west"`},
 	} {
-		r.set(t, cloud{Lists: there.lists})
+		r.set(t, standin.Cloud{Lists: there.lists})
 		w, _ := worldOf(map[string]string{"YES": "1"}, "")
 		if err := run(t.Context(), []string{string(there.target)}, w); err == nil || !strings.Contains(err.Error(), there.want) {
 			t.Errorf("%s: got %v, want %s", name, err, there.want)
@@ -425,7 +305,7 @@ func TestNothingIsDone(t *testing.T) {
 // The project of gcloud's own configuration is taken where none is set.
 func TestProjectOfGcloud(t *testing.T) {
 	r := rehearse(t)
-	r.set(t, cloud{Lists: map[string][]string{"project": {"from-gcloud"}}})
+	r.set(t, standin.Cloud{Lists: map[string][]string{"project": {"from-gcloud"}}})
 	w, out := worldOf(map[string]string{"GOOGLE_CLOUD_PROJECT": "", "YES": "1"}, "")
 	if err := run(t.Context(), []string{"function"}, w); err != nil {
 		t.Fatalf("%v\n%s", err, out)
