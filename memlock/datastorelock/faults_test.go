@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -219,30 +218,6 @@ func TestTheContextEnds(t *testing.T) {
 				}
 			}
 		}
-	})
-}
-
-func TestOperationsInFlightAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newPlace(t, suite(t, "pessimistic"), &datastorelock.Options{MaxInFlight: 2})
-		gate := fault.NewGate()
-		p.script.On("Commit", 0, gate.Before())
-		var wg sync.WaitGroup
-		for range 2 {
-			wg.Go(func() { p.store.Acquire(t.Context(), "k", "a", ttl) })
-		}
-		synctest.Wait()
-		p.calls.take()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if _, err := p.store.Acquire(ctx, "k", "b", ttl); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "2 operations") {
-			t.Errorf("the third: %v, want a deadline", err)
-		}
-		if calls := p.calls.take(); calls != "" {
-			t.Errorf("the third made the calls %q", calls)
-		}
-		gate.Open()
-		wg.Wait()
 	})
 }
 

@@ -10,6 +10,8 @@ import (
 	"cloud.google.com/go/datastore"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/latchwork/latchwork/memlock/internal/operation"
 )
 
 // maxRounds bounds an operation that keeps colliding with others.
@@ -21,31 +23,31 @@ var errOthers = errors.New("the lock is not the owner's")
 // acquire inserts the entity. Where there is one already, or no clear answer, it
 // looks whose it is, which also recovers an insert that landed and whose answer
 // was lost.
-func (s *Store) acquire(r request) (a answer) {
-	key, mine := s.key(r.key), r.mine
+func (s *Store) acquire(ctx context.Context, r operation.Request, mine *row) (o operation.Outcome) {
+	key := s.key(r.Key)
 	var last error
 	for round := range maxRounds {
-		if err := pause(r.ctx, round); err != nil {
-			a.err = errors.Join(err, last)
-			return a
+		if err := pause(ctx, round); err != nil {
+			o.Err = errors.Join(err, last)
+			return o
 		}
-		_, err := s.client.Mutate(r.ctx, datastore.NewInsert(key, mine))
+		_, err := s.client.Mutate(ctx, datastore.NewInsert(key, mine))
 		switch code := codeOf(err); {
 		case err == nil:
-			return answer{held: true, took: true}
+			return operation.Outcome{Held: true, Took: true}
 		case code == codes.AlreadyExists:
 		case code == codes.Aborted: // not written; who has it is seen below
 			last = fmt.Errorf("insert: %w", err)
 		case passing(code):
 			last = fmt.Errorf("insert: %w", err)
-			a.took = true // perhaps
+			o.Took = true // perhaps
 		default:
-			a.err = fmt.Errorf("datastorelock: insert: %w", err)
-			return a
+			o.Err = fmt.Errorf("datastorelock: insert: %w", err)
+			return o
 		}
 
 		var seen row
-		err = s.client.Get(r.ctx, key, &seen)
+		err = s.client.Get(ctx, key, &seen)
 		switch {
 		case errors.Is(err, datastore.ErrNoSuchEntity):
 			continue // released in between, or never written
@@ -53,37 +55,37 @@ func (s *Store) acquire(r request) (a answer) {
 			last = fmt.Errorf("get: %w", err)
 			continue
 		case err != nil:
-			a.err = s.fault("get", key, err)
-			return a
+			o.Err = s.fault("get", key, err)
+			return o
 		case seen.equal(mine):
-			return answer{held: true, took: true} // it was us
+			return operation.Outcome{Held: true, Took: true} // it was us
 		case seen.owner != mine.owner && s.live(&seen):
-			return answer{holder: seen.owner}
+			return operation.Outcome{Holder: seen.owner}
 		}
 
 		reentry := seen.owner == mine.owner
-		holder, err := s.takeOver(r, key, mine)
+		holder, err := s.takeOver(ctx, key, mine)
 		switch {
 		case holder != "":
-			return answer{holder: holder}
+			return operation.Outcome{Holder: holder}
 		case err == nil:
-			return answer{held: true, took: a.took || !reentry}
+			return operation.Outcome{Held: true, Took: o.Took || !reentry}
 		case passing(codeOf(err)):
 			last = fmt.Errorf("take over: %w", err)
-			a.took = a.took || !reentry // perhaps
+			o.Took = o.Took || !reentry // perhaps
 		default:
-			a.err = s.fault("take over", key, err)
-			return a
+			o.Err = s.fault("take over", key, err)
+			return o
 		}
 	}
-	a.err = fmt.Errorf("datastorelock: nothing clear in %d attempts: %w", maxRounds, last)
-	return a
+	o.Err = fmt.Errorf("datastorelock: nothing clear in %d attempts: %w", maxRounds, last)
+	return o
 }
 
 // takeOver writes the lock over one that is the owner's, or has run out, or is
 // gone; or answers who has it.
-func (s *Store) takeOver(r request, key *datastore.Key, mine *row) (holder string, err error) {
-	err = s.transact(r.ctx, func(tx *datastore.Transaction) error {
+func (s *Store) takeOver(ctx context.Context, key *datastore.Key, mine *row) (holder string, err error) {
+	err = s.transact(ctx, func(tx *datastore.Transaction) error {
 		holder = ""
 		var seen row
 		err := tx.Get(key, &seen)
@@ -101,31 +103,36 @@ func (s *Store) takeOver(r request, key *datastore.Key, mine *row) (holder strin
 }
 
 // extend renews the owner's lock.
-func (s *Store) extend(r request) answer {
-	return s.rewrite(r, func(w *row) bool { return w.owner == r.owner && s.live(w) },
+func (s *Store) extend(ctx context.Context, r operation.Request) operation.Outcome {
+	return s.rewrite(ctx, r, func(w *row) bool { return w.owner == r.Owner && s.live(w) },
 		func(tx *datastore.Transaction, key *datastore.Key) error {
-			_, err := tx.Put(key, r.row())
+			_, err := tx.Put(key, newRow(r.Owner, r.TTL))
 			return err
 		})
 }
 
 // release deletes the owner's lock.
-func (s *Store) release(r request) answer {
-	a := s.rewrite(r, func(w *row) bool { return w.owner == r.owner }, (*datastore.Transaction).Delete)
-	a.held = false
-	return a
+func (s *Store) release(ctx context.Context, r operation.Request) operation.Outcome {
+	o := s.rewrite(ctx, r, func(w *row) bool { return w.owner == r.Owner }, (*datastore.Transaction).Delete)
+	o.Held = false
+	return o
+}
+
+// undo deletes what acquire wrote, and not what the owner wrote since.
+func (s *Store) undo(ctx context.Context, r operation.Request, mine *row) operation.Outcome {
+	return s.rewrite(ctx, r, mine.equal, (*datastore.Transaction).Delete)
 }
 
 // rewrite changes a lock if it is what the caller thinks. It is repeated after
 // any passing error, and then looks again.
-func (s *Store) rewrite(r request, is func(*row) bool, change func(*datastore.Transaction, *datastore.Key) error) answer {
-	key := s.key(r.key)
+func (s *Store) rewrite(ctx context.Context, r operation.Request, is func(*row) bool, change func(*datastore.Transaction, *datastore.Key) error) operation.Outcome {
+	key := s.key(r.Key)
 	var last error
 	for round := range maxRounds {
-		if err := pause(r.ctx, round); err != nil {
-			return answer{err: errors.Join(err, last)}
+		if err := pause(ctx, round); err != nil {
+			return operation.Outcome{Err: errors.Join(err, last)}
 		}
-		err := s.transact(r.ctx, func(tx *datastore.Transaction) error {
+		err := s.transact(ctx, func(tx *datastore.Transaction) error {
 			var seen row
 			if err := tx.Get(key, &seen); err != nil {
 				return err
@@ -137,15 +144,15 @@ func (s *Store) rewrite(r request, is func(*row) bool, change func(*datastore.Tr
 		})
 		switch {
 		case err == nil:
-			return answer{held: true}
+			return operation.Outcome{Held: true}
 		case errors.Is(err, errOthers), errors.Is(err, datastore.ErrNoSuchEntity):
-			return answer{}
+			return operation.Outcome{}
 		case !passing(codeOf(err)):
-			return answer{err: s.fault("transaction", key, err)}
+			return operation.Outcome{Err: s.fault("transaction", key, err)}
 		}
 		last = err
 	}
-	return answer{err: fmt.Errorf("datastorelock: nothing clear in %d attempts: %w", maxRounds, last)}
+	return operation.Outcome{Err: fmt.Errorf("datastorelock: nothing clear in %d attempts: %w", maxRounds, last)}
 }
 
 // transact runs f in one transaction, once: who repeats it looks anew. One that

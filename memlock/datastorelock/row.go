@@ -39,9 +39,9 @@ type row struct {
 	expireAt time.Time
 }
 
-// row is what a request writes: Datastore keeps microseconds.
-func (r request) row() *row {
-	return &row{r.owner, time.Now().Add(r.ttl).Truncate(time.Microsecond)}
+// newRow is a lock from now on: Datastore keeps microseconds.
+func newRow(owner string, ttl time.Duration) *row {
+	return &row{owner, time.Now().Add(ttl).Truncate(time.Microsecond)}
 }
 
 // equal tells a write from any other of the same owner.

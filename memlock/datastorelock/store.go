@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/datastore"
+
+	"github.com/latchwork/latchwork/memlock/internal/operation"
 )
 
 // What suits a store whose refreshes cost two operations each: they are for
@@ -21,12 +23,8 @@ const (
 const Kind = "_latchwork_lock"
 
 const (
-	defaultSkew        = time.Second
-	defaultMaxInFlight = 256
-
-	maxSkew = time.Hour
-
-	undoTimeout = 5 * time.Second
+	defaultSkew = time.Second
+	maxSkew     = time.Hour
 )
 
 // Options of a Store. Nil and the zero value are the defaults.
@@ -58,7 +56,7 @@ type Store struct {
 	kind, namespace string
 	skew            time.Duration
 	begin           []datastore.TransactionOption
-	slots           chan struct{} // one for each operation under way
+	runner          *operation.Runner
 }
 
 // New returns a Store over client, which may be shared.
@@ -81,105 +79,30 @@ func New(client *datastore.Client, o *Options) (*Store, error) {
 	if s.begin = []datastore.TransactionOption{datastore.MaxAttempts(1)}; !o.EagerBegin {
 		s.begin = append(s.begin, datastore.BeginLater)
 	}
-	n := cmp.Or(o.MaxInFlight, defaultMaxInFlight)
-	if n < 0 {
-		return nil, fmt.Errorf("datastorelock: MaxInFlight %d is negative", n)
+	var err error
+	s.runner, err = operation.NewRunner(operation.Rules{Package: "datastorelock", Service: "Datastore", MaxInFlight: o.MaxInFlight})
+	if err != nil {
+		return nil, err
 	}
-	s.slots = make(chan struct{}, n)
 	return s, nil
 }
 
 // Acquire implements memlock.Store.
 func (s *Store) Acquire(ctx context.Context, key, owner string, ttl time.Duration) (string, error) {
-	a := s.run(request{ctx: ctx, do: (*Store).acquire, key: key, owner: owner, ttl: ttl})
-	return a.holder, a.err
+	mine := newRow(owner, ttl) // what is written, and recognized by
+	o := s.runner.Run(ctx, operation.Request{Key: key, Owner: owner, TTL: ttl},
+		func(ctx context.Context, r operation.Request) operation.Outcome { return s.acquire(ctx, r, mine) },
+		func(ctx context.Context, r operation.Request) operation.Outcome { return s.undo(ctx, r, mine) })
+	return o.Holder, o.Err
 }
 
 // Extend implements memlock.Store.
 func (s *Store) Extend(ctx context.Context, key, owner string, ttl time.Duration) (bool, error) {
-	a := s.run(request{ctx: ctx, do: (*Store).extend, key: key, owner: owner, ttl: ttl})
-	return a.held, a.err
+	o := s.runner.Run(ctx, operation.Request{Key: key, Owner: owner, TTL: ttl}, s.extend, nil)
+	return o.Held, o.Err
 }
 
 // Release implements memlock.Store.
 func (s *Store) Release(ctx context.Context, key, owner string) error {
-	return s.run(request{ctx: ctx, do: (*Store).release, key: key, owner: owner, ttl: time.Second}).err
-}
-
-// A request is one operation.
-type request struct {
-	ctx        context.Context
-	do         func(*Store, request) answer
-	key, owner string
-	ttl        time.Duration
-	mine       *row // acquire: what it writes, and is recognized by
-}
-
-// An answer is the outcome of a request.
-type answer struct {
-	holder string // acquire: who has the lock, if not the owner
-	held   bool   // acquire, extend: the owner has it
-	took   bool   // acquire: the owner has it now, or may have, and had not before
-	err    error
-}
-
-// run performs a request in a goroutine of its own, which may owe a rollback
-// when ctx has ended. What was taken, and could not be told, is freed again.
-func (s *Store) run(r request) answer {
-	if err := r.check(); err != nil {
-		return answer{err: err}
-	}
-	r.mine = r.row()
-	select {
-	case s.slots <- struct{}{}:
-	default:
-		select {
-		case s.slots <- struct{}{}:
-		case <-r.ctx.Done():
-			return answer{err: fmt.Errorf("datastorelock: Datastore was not asked: %d operations are under way: %w", cap(s.slots), r.ctx.Err())}
-		}
-	}
-	answers := make(chan answer) // unbuffered: sent is received
-	go func() {
-		defer func() { <-s.slots }()
-		a := r.do(s, r)
-		told := false
-		select {
-		case answers <- a:
-			told = true
-		case <-r.ctx.Done():
-		}
-		if a.took && !(a.held && told) {
-			s.undo(r)
-		}
-	}()
-	select {
-	case a := <-answers:
-		return a
-	case <-r.ctx.Done():
-		return answer{err: fmt.Errorf("datastorelock: Datastore has not answered: %w", r.ctx.Err())}
-	}
-}
-
-func (r request) check() error {
-	switch {
-	case r.key == "":
-		return errors.New("datastorelock: the key is empty")
-	case r.owner == "":
-		return errors.New("datastorelock: the owner is empty")
-	case r.ttl <= 0:
-		return fmt.Errorf("datastorelock: the TTL %v is not above 0", r.ttl)
-	}
-	if err := r.ctx.Err(); err != nil {
-		return fmt.Errorf("datastorelock: Datastore was not asked: %w", err)
-	}
-	return nil
-}
-
-// undo frees what a request took, as well as it can: the TTL does the rest.
-func (s *Store) undo(r request) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), undoTimeout)
-	defer cancel()
-	r.ctx = ctx
-	_ = s.rewrite(r, func(w *row) bool { return w.equal(r.mine) }, (*datastore.Transaction).Delete)
+	return s.runner.Run(ctx, operation.Request{Key: key, Owner: owner, TTL: time.Second}, s.release, nil).Err
 }

@@ -110,7 +110,7 @@ func TestBadConfiguration(t *testing.T) {
 		"Skew 2h0m0s": func() (*datastorelock.Store, error) {
 			return datastorelock.New(client, &datastorelock.Options{Skew: 2 * time.Hour})
 		},
-		"MaxInFlight -1": func() (*datastorelock.Store, error) {
+		"datastorelock: MaxInFlight -1 is negative": func() (*datastorelock.Store, error) {
 			return datastorelock.New(client, &datastorelock.Options{MaxInFlight: -1})
 		},
 		"between 1ms and 1h0m0s": func() (*datastorelock.Store, error) {
@@ -120,6 +120,15 @@ func TestBadConfiguration(t *testing.T) {
 		if s, err := make(); err == nil || s != nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, %v, want an error with %q", s, err, want)
 		}
+	}
+}
+
+func TestAnEndedContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	const want = "datastorelock: Datastore was not asked: context canceled"
+	if err := newStore(t, new(datastore.Client), nil).Release(ctx, "k", "a"); !errors.Is(err, context.Canceled) || err.Error() != want {
+		t.Errorf("Release: %v, want %s", err, want)
 	}
 }
 

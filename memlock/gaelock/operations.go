@@ -1,6 +1,7 @@
 package gaelock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"google.golang.org/appengine/v2/memcache"
 
 	"github.com/latchwork/latchwork/memlock"
+	"github.com/latchwork/latchwork/memlock/internal/operation"
 )
 
 const (
@@ -30,93 +32,93 @@ func expiration(ttl time.Duration) time.Duration {
 // acquire adds the entry. Where there is one already, or no clear answer, it
 // looks whose it is, and takes it over by CAS if it is free or the owner's: that
 // is how an ADD that landed, but whose answer was lost, is recovered.
-func acquire(r request) (a answer) {
-	item := &memcache.Item{Key: r.key, Value: []byte(r.owner), Expiration: expiration(r.ttl)}
+func acquire(ctx context.Context, r operation.Request) (o operation.Outcome) {
+	item := &memcache.Item{Key: r.Key, Value: []byte(r.Owner), Expiration: expiration(r.TTL)}
 	for range maxRounds {
-		added := memcache.Add(r.ctx, item)
+		added := memcache.Add(ctx, item)
 		switch {
 		case added == nil:
-			return answer{held: true, took: true}
+			return operation.Outcome{Held: true, Took: true}
 		case errors.Is(added, memcache.ErrNotStored):
 			added = nil
 		default:
-			a.took = true // perhaps
+			o.Took = true // perhaps
 		}
 
-		seen, err := memcache.Get(r.ctx, r.key)
+		seen, err := memcache.Get(ctx, r.Key)
 		if errors.Is(err, memcache.ErrCacheMiss) {
 			if added != nil { // it may be on its way still
-				a.err = fmt.Errorf("gaelock: add: %w", added)
-				return a
+				o.Err = fmt.Errorf("gaelock: add: %w", added)
+				return o
 			}
 			continue // it has just run out
 		}
 		if err != nil {
-			a.err = fmt.Errorf("gaelock: get after add: %w", errors.Join(added, err))
-			return a
+			o.Err = fmt.Errorf("gaelock: get after add: %w", errors.Join(added, err))
+			return o
 		}
 		holder := string(seen.Value)
-		if holder != "" && holder != r.owner {
-			return answer{holder: holder}
+		if holder != "" && holder != r.Owner {
+			return operation.Outcome{Holder: holder}
 		}
 
 		seen.Value, seen.Expiration = item.Value, item.Expiration
-		err = memcache.CompareAndSwap(r.ctx, seen)
+		err = memcache.CompareAndSwap(ctx, seen)
 		switch {
 		case err == nil:
-			return answer{held: true, took: a.took || holder == ""}
+			return operation.Outcome{Held: true, Took: o.Took || holder == ""}
 		case errors.Is(err, memcache.ErrCASConflict) && holder == "":
-			return answer{holder: memlock.UnknownHolder} // someone was faster
+			return operation.Outcome{Holder: memlock.UnknownHolder} // someone was faster
 		case changed(err):
 		default:
-			a.took = a.took || holder == "" // perhaps
-			a.err = fmt.Errorf("gaelock: cas: %w", err)
-			return a
+			o.Took = o.Took || holder == "" // perhaps
+			o.Err = fmt.Errorf("gaelock: cas: %w", err)
+			return o
 		}
 	}
-	a.err = errChanging
-	return a
+	o.Err = errChanging
+	return o
 }
 
 // extend renews the owner's entry.
-func extend(r request) answer {
-	return rewrite(r, func(seen *memcache.Item) { seen.Expiration = expiration(r.ttl) })
+func extend(ctx context.Context, r operation.Request) operation.Outcome {
+	return rewrite(ctx, r, func(seen *memcache.Item) { seen.Expiration = expiration(r.TTL) })
 }
 
 // release empties the owner's entry. A refresh that was under way may get
 // between its two steps; then it looks again.
-func release(r request) answer {
-	a := rewrite(r, func(seen *memcache.Item) { seen.Value, seen.Expiration = []byte{}, releasedExpiration })
-	a.held = false
-	return a
+func release(ctx context.Context, r operation.Request) operation.Outcome {
+	o := rewrite(ctx, r, func(seen *memcache.Item) { seen.Value, seen.Expiration = []byte{}, releasedExpiration })
+	o.Held = false
+	return o
 }
 
 // rewrite changes the owner's entry. What CAS meets decides: gone is lost, and
 // changed is looked at again, since it may have been by a write of our own
 // whose answer was lost.
-func rewrite(r request, change func(*memcache.Item)) answer {
+func rewrite(ctx context.Context, r operation.Request, change func(*memcache.Item)) operation.Outcome {
 	for range maxRounds {
-		seen, err := memcache.Get(r.ctx, r.key)
+		seen, err := memcache.Get(ctx, r.Key)
 		if errors.Is(err, memcache.ErrCacheMiss) {
-			return answer{}
+			return operation.Outcome{}
 		}
 		if err != nil {
-			return answer{err: fmt.Errorf("gaelock: get: %w", err)}
+			return operation.Outcome{Err: fmt.Errorf("gaelock: get: %w", err)}
 		}
-		if string(seen.Value) != r.owner {
-			return answer{}
+		if string(seen.Value) != r.Owner {
+			return operation.Outcome{}
 		}
 		change(seen)
-		err = memcache.CompareAndSwap(r.ctx, seen)
+		err = memcache.CompareAndSwap(ctx, seen)
 		switch {
 		case err == nil:
-			return answer{held: true}
+			return operation.Outcome{Held: true}
 		case changed(err):
 		default:
-			return answer{err: fmt.Errorf("gaelock: cas: %w", err)}
+			return operation.Outcome{Err: fmt.Errorf("gaelock: cas: %w", err)}
 		}
 	}
-	return answer{err: errChanging}
+	return operation.Outcome{Err: errChanging}
 }
 
 // changed are the answers of a CAS that found another entry than was read, or

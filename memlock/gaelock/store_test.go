@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,34 +204,23 @@ func TestLostAnswers(t *testing.T) {
 func TestTheContextEnds(t *testing.T) {
 	server := start(t)
 	s := newStore(t, nil)
-	reached, hold, freed := make(chan struct{}), make(chan struct{}), make(chan struct{})
-	var mu sync.Mutex
-	n := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	hold, freed := make(chan struct{}), make(chan struct{})
+	var calls atomic.Int64
 	server.On(func(_ string, serve func()) bool {
-		mu.Lock()
-		n++
-		call := n
-		mu.Unlock()
 		serve()
-		switch call {
+		switch calls.Add(1) {
 		case 1: // add
-			close(reached)
+			cancel()
 			<-hold
 		case 3: // get, cas: the release
 			close(freed)
 		}
 		return true
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	answer := make(chan error)
-	go func() {
-		_, err := s.Acquire(ctx, "k", "a", ttl)
-		answer <- err
-	}()
-	<-reached
-	cancel()
-	if err := <-answer; !errors.Is(err, context.Canceled) {
-		t.Errorf("Acquire = %v, want the context's end", err)
+	const want = "gaelock: memcache has not answered: context canceled"
+	if _, err := s.Acquire(ctx, "k", "a", ttl); !errors.Is(err, context.Canceled) || err.Error() != want {
+		t.Errorf("Acquire: %v, want %s", err, want)
 	}
 	close(hold)
 	<-freed
@@ -257,17 +247,15 @@ func TestBadRequests(t *testing.T) {
 		ttl        time.Duration
 		want       string
 	}{
-		{"", "a", ttl, "key is empty"},
-		{strings.Repeat("k", 251), "a", ttl, "key has 251 bytes"},
-		{"k", "", ttl, "owner is empty"},
-		{"k", "a", -1, "TTL -1ns"},
-		{"k", "a", 1<<63 - 1, "TTL 2562047h47m16.854775807s"},
+		{strings.Repeat("k", 251), "a", ttl, "gaelock: the key has 251 bytes: at most 250 are allowed"},
+		{"k", "", ttl, "gaelock: the owner is empty, which stands for a free lock"},
+		{"k", "a", 1<<63 - 1, "gaelock: the TTL 2562047h47m16.854775807s is above 8760h0m0s"},
 	} {
-		if _, err := s.Acquire(t.Context(), c.key, c.owner, c.ttl); err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("Acquire(%.9q, %q, %v): %v, want %q", c.key, c.owner, c.ttl, err, c.want)
+		if _, err := s.Acquire(t.Context(), c.key, c.owner, c.ttl); err == nil || err.Error() != c.want {
+			t.Errorf("Acquire(%.9q, %q, %v): %v, want %s", c.key, c.owner, c.ttl, err, c.want)
 		}
 	}
-	if s, err := gaelock.New(&gaelock.Options{MaxInFlight: -1}); err == nil || s != nil || !strings.Contains(err.Error(), "-1") {
+	if s, err := gaelock.New(&gaelock.Options{MaxInFlight: -1}); err == nil || s != nil || err.Error() != "gaelock: MaxInFlight -1 is negative" {
 		t.Errorf("New with a negative bound: %v, %v", s, err)
 	}
 }

@@ -1,11 +1,14 @@
 package redislock
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/latchwork/latchwork/memlock/internal/operation"
 )
 
 // maxRounds bounds an operation on a lock that others keep changing.
@@ -30,66 +33,66 @@ return 0`)
 
 // acquire sets the key if there is none, or looks whose it is: that is how a SET
 // that landed, but whose answer was lost, is recovered.
-func (s *Store) acquire(r request) (a answer) {
+func (s *Store) acquire(ctx context.Context, r operation.Request) (o operation.Outcome) {
 	for range maxRounds {
-		err := s.client.SetArgs(r.ctx, r.key, r.owner, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(r.ttl)) * time.Millisecond}).Err()
+		err := s.client.SetArgs(ctx, r.Key, r.Owner, redis.SetArgs{Mode: "NX", TTL: time.Duration(milliseconds(r.TTL)) * time.Millisecond}).Err()
 		switch {
 		case err == nil:
-			return answer{held: true, took: true}
+			return operation.Outcome{Held: true, Took: true}
 		case errors.Is(err, redis.Nil): // there is one
 		case refused(err):
-			a.err = fmt.Errorf("redislock: set: %w", err)
-			return a
+			o.Err = fmt.Errorf("redislock: set: %w", err)
+			return o
 		default:
-			a.took = true // perhaps
+			o.Took = true // perhaps
 		}
 		lost := err
 
-		holder, err := s.client.Get(r.ctx, r.key).Result()
+		holder, err := s.client.Get(ctx, r.Key).Result()
 		switch {
 		case errors.Is(err, redis.Nil):
-			a.took = false
+			o.Took = false
 			if !errors.Is(lost, redis.Nil) {
-				a.took = true // it may be on its way still
-				a.err = fmt.Errorf("redislock: set: %w", lost)
-				return a
+				o.Took = true // it may be on its way still
+				o.Err = fmt.Errorf("redislock: set: %w", lost)
+				return o
 			}
 			continue // it has just run out
 		case err != nil:
-			a.err = fmt.Errorf("redislock: get: %w", err)
-			return a
-		case holder != r.owner:
-			return answer{holder: holder}
+			o.Err = fmt.Errorf("redislock: get: %w", err)
+			return o
+		case holder != r.Owner:
+			return operation.Outcome{Holder: holder}
 		}
 
 		// Ours: from before, or by the SET whose answer was lost.
-		switch b := s.extend(r); {
-		case b.err != nil:
-			a.err = b.err
-			return a
-		case b.held:
-			return answer{held: true, took: a.took}
+		switch b := s.extend(ctx, r); {
+		case b.Err != nil:
+			o.Err = b.Err
+			return o
+		case b.Held:
+			return operation.Outcome{Held: true, Took: o.Took}
 		}
 	}
-	a.err = errChanging
-	return a
+	o.Err = errChanging
+	return o
 }
 
 // extend renews the owner's lock.
-func (s *Store) extend(r request) answer {
-	n, err := extendScript.Run(r.ctx, s.client, []string{r.key}, r.owner, milliseconds(r.ttl)).Int()
+func (s *Store) extend(ctx context.Context, r operation.Request) operation.Outcome {
+	n, err := extendScript.Run(ctx, s.client, []string{r.Key}, r.Owner, milliseconds(r.TTL)).Int()
 	if err != nil {
-		return answer{err: fmt.Errorf("redislock: extend: %w", err)}
+		return operation.Outcome{Err: fmt.Errorf("redislock: extend: %w", err)}
 	}
-	return answer{held: n == 1}
+	return operation.Outcome{Held: n == 1}
 }
 
 // release deletes the owner's lock.
-func (s *Store) release(r request) answer {
-	if err := releaseScript.Run(r.ctx, s.client, []string{r.key}, r.owner).Err(); err != nil {
-		return answer{err: fmt.Errorf("redislock: release: %w", err)}
+func (s *Store) release(ctx context.Context, r operation.Request) operation.Outcome {
+	if err := releaseScript.Run(ctx, s.client, []string{r.Key}, r.Owner).Err(); err != nil {
+		return operation.Outcome{Err: fmt.Errorf("redislock: release: %w", err)}
 	}
-	return answer{}
+	return operation.Outcome{}
 }
 
 // milliseconds rounds up: an expiry of 0 is an error, and a shorter one than was
