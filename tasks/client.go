@@ -61,8 +61,8 @@ type Client struct {
 }
 
 var (
-	projectID  = regexp.MustCompile(`^[A-Za-z0-9:.-]{1,100}$`)
-	locationID = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
+	projectID  = naming{regexp.MustCompile(`^[A-Za-z0-9:.-]+$`)}
+	locationID = naming{regexp.MustCompile(`^[A-Za-z0-9-]+$`)}
 )
 
 // NewClient makes a client. ds may be nil in programs that only Enqueue.

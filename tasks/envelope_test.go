@@ -71,6 +71,7 @@ func TestDecodeEnvelopeRefuses(t *testing.T) {
 		{"format 0", "must be 1", edit(`"latchwork":1`, `"latchwork":0`)},
 		{"class", "1 to 100 characters", edit("send-email", "send/email")},
 		{"dots", "1 to 100 characters", edit("send-email", "..")},
+		{"long", "1 to 100 characters", edit("send-email", strings.Repeat("a", 101))},
 		{"version", "at least 1", edit(`"version":2`, `"version":0`)},
 		{"id short", "32 lower-case", edit("00112233445566778899aabbccddeeff", "0011")},
 		{"id upper", "32 lower-case", edit("00112233445566778899aabbccddeeff", "00112233445566778899AABBCCDDEEFF")},

@@ -34,10 +34,20 @@ const (
 )
 
 var (
-	className = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
-	queueName = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
-	namespace = regexp.MustCompile(`^[A-Za-z0-9._-]{0,100}$`)
+	className = naming{regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)}
+	queueName = naming{regexp.MustCompile(`^[A-Za-z0-9-]+$`)}
+	namespace = naming{regexp.MustCompile(`^[A-Za-z0-9._-]*$`)}
 )
+
+// A naming is a rule for names of at most 100 characters. The expression doesn't
+// count them: compiling a repetition up to 100 would take longer than all else at
+// the start of a worker.
+type naming struct{ characters *regexp.Regexp }
+
+// MatchString reports whether name follows the rule.
+func (n naming) MatchString(name string) bool {
+	return len(name) <= 100 && n.characters.MatchString(name)
+}
 
 // Spec is a class without its type: what queue and runner need to know.
 type Spec struct {
