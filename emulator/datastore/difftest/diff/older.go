@@ -122,7 +122,7 @@ func older() []Entry {
 		},
 		{
 			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true, Either: true, Wide: "what a mask left out is anywhere in what is stored since",
-			Match:    maskedQuery,
+			Match:    func(c *Case) bool { return maskedQuery(c) && !unindexedLast(c) },
 			Sentence: "doesn't know masks, in queries and mutations",
 			Source:   "proto: `property_mask`; FS",
 		},
