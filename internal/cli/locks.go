@@ -3,14 +3,15 @@ package cli
 import (
 	"log/slog"
 
+	"github.com/latchwork/latchwork/internal/doctor"
 	"github.com/latchwork/latchwork/memlock"
 	"github.com/latchwork/latchwork/memlock/datastorelock"
 )
 
 // What LOCK_STORE may say.
 const (
-	locksInMemcached = "memcached"
-	locksInDatastore = "datastore"
+	locksInMemcached = doctor.LocksMemcached
+	locksInDatastore = doctor.LocksDatastore
 )
 
 // lockStore is where the locks are when LOCK_STORE does not say.

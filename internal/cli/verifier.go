@@ -7,14 +7,15 @@ import (
 
 	"github.com/latchwork/latchwork/handlers"
 	"github.com/latchwork/latchwork/handlers/auth"
+	"github.com/latchwork/latchwork/internal/doctor"
 	"github.com/latchwork/latchwork/tasks"
 )
 
 // The values of --auth.
 const (
-	authOIDC        = "oidc"
-	authCloudRunIAM = "cloud-run-iam"
-	authAppEngine   = "app-engine"
+	authOIDC        = doctor.AuthOIDC
+	authCloudRunIAM = doctor.AuthCloudRunIAM
+	authAppEngine   = doctor.AuthAppEngine
 )
 
 // verifier makes what decides who may push. Nothing is inferred: the mode that
