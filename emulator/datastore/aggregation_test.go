@@ -139,6 +139,45 @@ func TestAggregationsLikeAModel(t *testing.T) {
 	})
 }
 
+// TestAggregationsOfAlternatives: what lacks the property, as one side of an OR
+// lets it, is no result, and doesn't count against offset and limit either.
+func TestAggregationsOfAlternatives(t *testing.T) {
+	c := start(t, nil).client()
+	for name, m := range map[string]ds.PropertyList{
+		"a": {{Name: "q", Value: int64(1)}},
+		"b": {{Name: "q", Value: int64(2)}},
+		"c": {{Name: "q", Value: int64(3)}, {Name: "p", Value: int64(5)}},
+		"d": {{Name: "q", Value: int64(4)}, {Name: "p", Value: int64(7)}},
+		"e": {{Name: "q", Value: int64(0)}, {Name: "p", Value: int64(7)}},
+	} {
+		if _, err := c.Put(t.Context(), ds.NameKey("K", name, nil), &m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := ds.NewQuery("K").Order("q").FilterEntity(ds.OrFilter{Filters: []ds.EntityFilter{
+		ds.PropertyFilter{FieldName: "q", Operator: ">", Value: 0},
+		ds.PropertyFilter{FieldName: "p", Operator: "=", Value: 7},
+	}})
+	for _, tt := range []struct {
+		q         *ds.Query
+		n, sumOfP int64
+	}{
+		{q, 3, 19},
+		{q.Offset(1), 2, 12},
+		{q.Limit(2), 2, 12},
+		{q.Offset(1).Limit(1), 1, 5},
+		{q.Offset(3), 0, 0},
+	} {
+		got, err := c.RunAggregationQuery(t.Context(), tt.q.NewAggregationQuery().WithCount("n").WithSum("p", "sum"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, sum := number(got["n"].(*pb.Value)), number(got["sum"].(*pb.Value)); n != tt.n || sum != tt.sumOfP {
+			t.Errorf("%+v: %v results, sum %v; want %d, %d", tt.q, n, sum, tt.n, tt.sumOfP)
+		}
+	}
+}
+
 func sameAggregates(r *rapid.T, c *ds.Client, q *ds.AggregationQuery, want map[string]*pb.Value) {
 	result, err := c.RunAggregationQuery(context.Background(), q)
 	if err != nil {

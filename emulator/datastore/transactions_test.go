@@ -469,6 +469,43 @@ func TestRefusedTransactions(t *testing.T) {
 	})
 }
 
+// TestRefusedCommitsAndTheirTransactions: what the store would refuse ends the
+// transaction, what isn't even a mutation doesn't.
+func TestRefusedCommitsAndTheirTransactions(t *testing.T) {
+	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
+		based := func(m *pb.Mutation, version int64) *pb.Mutation {
+			m.ConflictDetectionStrategy = &pb.Mutation_BaseVersion{BaseVersion: version}
+			return m
+		}
+		k := key("T", "a")
+		for what, c := range map[string]struct {
+			mutations []*pb.Mutation
+			ends      bool
+		}{
+			"an update of nothing":          {[]*pb.Mutation{update(k)}, true},
+			"a forbidden pair":              {[]*pb.Mutation{upsert(k, "p", integer(1)), insert(k)}, true},
+			"an insert of a version":        {[]*pb.Mutation{based(insert(k), 1)}, true},
+			"an update of version 0":        {[]*pb.Mutation{based(update(k), 0)}, true},
+			"a negative version":            {[]*pb.Mutation{based(update(k), -1)}, false},
+			"two versions of one entity":    {[]*pb.Mutation{based(upsert(k, "p", integer(1)), 3), based(upsert(k, "p", integer(1)), 4)}, false},
+			"no mutation":                   {[]*pb.Mutation{{}}, false},
+			"a key without a kind":          {[]*pb.Mutation{upsert(path(named("", "a")), "p", integer(1))}, false},
+			"a property that has no name":   {[]*pb.Mutation{upsert(k, "", integer(1))}, false},
+			"an update of a key without id": {[]*pb.Mutation{update(path(&pb.Key_PathElement{Kind: "T"}))}, false},
+		} {
+			tx := a.begin(nil)
+			if _, err := a.Commit(t.Context(), &pb.CommitRequest{ProjectId: project, Mode: pb.CommitRequest_TRANSACTIONAL,
+				TransactionSelector: &pb.CommitRequest_Transaction{Transaction: tx}, Mutations: c.mutations}); err == nil {
+				t.Errorf("%s was not refused", what)
+			}
+			_, err := a.get(t.Context(), tx, "T", "a")
+			if ended := status.Convert(err).Message() == "Transaction is invalid or closed."; ended != c.ends || !ended && err != nil {
+				t.Errorf("after %s the transaction says: %v; want it to be over: %v", what, err, c.ends)
+			}
+		}
+	})
+}
+
 func TestTransactionsDontSeeTheirOwnWrites(t *testing.T) {
 	inBothModes(t, datastore.Options{}, func(t *testing.T, a api, e *env) {
 		tx := a.begin(nil)

@@ -77,11 +77,28 @@ func both() []Entry {
 		{
 			ID: "long-text", Of: "FS, DS", Aspect: "error",
 			Match: func(c *Case) bool {
-				before, _, cut := strings.Cut(c.Difference.Ours, "…")
-				return cut && strings.HasPrefix(c.Difference.Theirs, before)
+				before, _, cut := strings.Cut(reference(c.Difference.Ours), "…")
+				return cut && strings.HasPrefix(reference(c.Difference.Theirs), before)
 			},
 			Sentence: "repeats what a client sent at any length",
 			Source:   "none: ours says how long it was",
+		},
+		{
+			ID: "disjunction-count", Of: "FS, DS", Aspect: "error", Either: true,
+			Match: func(c *Case) bool {
+				const text = "InvalidArgument: Too many disjunctions after normalization"
+				return strings.HasPrefix(c.Difference.Ours, text) && strings.HasPrefix(c.Difference.Theirs, text) && !otherMistake(c)
+			},
+			Sentence: "counts in a way of its own the disjunctions of a filter that has too many",
+			Source:   "none: both refuse it",
+		},
+		{
+			ID: "project-text", Of: "FS, DS", Aspect: "error",
+			Match: func(c *Case) bool {
+				return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: mismatched databases within request: ") && invalidProject(c.Difference.Theirs)
+			},
+			Sentence: "finds identifiers of other projects invalid that have capital letters or underscores",
+			Source:   "none: both refuse them",
 		},
 		{
 			ID: "other-database-text", Of: "FS, DS", Aspect: "error",

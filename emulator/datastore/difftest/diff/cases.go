@@ -50,10 +50,17 @@ func laterTimes(c *Case) bool {
 }
 
 // deleteVersions matches when the answers to all mutations have the same
-// versions but for deletions of entities that aren't there.
+// versions but for those of entities that weren't there, and that the last
+// mutation deletes.
 func deleteVersions(c *Case) bool {
 	return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
-		return all[i].GetDelete() != nil && c.past.at[c.Step.ID][script.KeyText(mutatedKey(all[i]))] == nil
+		last := all[i]
+		for _, m := range all[i:] {
+			if sameKey(m, last) {
+				last = m
+			}
+		}
+		return last.GetDelete() != nil && c.past.at[c.Step.ID][script.KeyText(mutatedKey(last))] == nil
 	})
 }
 

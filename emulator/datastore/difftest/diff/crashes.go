@@ -41,6 +41,10 @@ func bothCrash() []cause {
 
 func firestoreCrash() []cause {
 	return append(bothCrash(), []cause{
+		{"fs-aggregation-project-crash", func(c *Case) bool {
+			return c.Ours.Method == "RunAggregationQuery" && isGQL(c.Step.Request) && (invalidProject(c.Difference.Ours) ||
+				strings.HasPrefix(c.Difference.Ours, "InvalidArgument: mismatched databases within request: "))
+		}},
 		{"fs-six-aggregations-crash", func(c *Case) bool {
 			return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: The maximum number of aggregations allowed in an aggregation query is 5.")
 		}},

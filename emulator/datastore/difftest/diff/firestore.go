@@ -71,7 +71,7 @@ func firestore() []Entry {
 		{
 			ID: "fs-delete-version", Of: "FS", Aspect: "versions", Either: true,
 			Match:    func(c *Case) bool { return deleteVersions(c) && c.Ours.Aspect("conflicts") == "" },
-			Sentence: "answers the deletion of an entity that was deleted before with the version of that deletion",
+			Sentence: "answers the deletion of an entity that was deleted before, even if the same commit made it anew, with the version of that deletion",
 			Source:   "proto: `MutationResult.version`, any version after the last one of the entity",
 		},
 		{
@@ -177,10 +177,10 @@ func firestore() []Entry {
 			ID: "fs-distinct-cursor", Of: "FS", Aspect: "results, skipped, more",
 			Match: func(c *Case) bool {
 				q := c.query()
-				return distinctCursor(c) && (c.Difference.Aspect != "more" || c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT") && (q.GetLimit() != nil || q.GetOffset() > 0 ||
+				return distinctCursor(c) && (c.Difference.Aspect != "more" || c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT") && (q.GetLimit() != nil || q.GetOffset() > 0 || c.turned() ||
 					!slices.ContainsFunc(c.Ours.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.theirRows(), RowText(row)) }))
 			},
-			Wide:     "which results it shows again depends on what came before the cursor",
+			Wide:     "which results it shows again, and which none of when the query is reversed, depends on what came before the cursor",
 			Sentence: "shows another result of a combination that came before the start cursor",
 			Source:   "proto: `Query.distinct_on`, the first result for each combination of values",
 		},

@@ -138,5 +138,30 @@ func firestoreErrors() []Entry {
 			Sentence: "finds nothing in `__property__`, whatever it is asked",
 			Source:   "docs: metadata queries; DS",
 		},
+		{
+			ID: "fs-missing-version-failed", Of: "FS", Aspect: "error", Diverges: true,
+			Match: func(c *Case) bool {
+				return c.Ours.Code == codes.OK && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (0) does not match the required base version") &&
+					ofMutations(func(m *pb.Mutation) bool {
+						return m.GetConflictResolutionStrategy() == pb.Mutation_FAIL && demandsOfMissing(c, m)
+					})(c.Step.Request)
+			},
+			Sentence: "takes no version but 0, or that of its deletion, for one that a missing entity has",
+			Source:   "proto: `EntityResult.version` is the version of the snapshot for missing entities",
+		},
+		{
+			ID: "fs-aggregation-project-crash", Of: "FS", Aspect: "error",
+			Match:    crashed(firestoreCrash(), "fs-aggregation-project-crash"),
+			Sentence: "fails where an aggregation in GQL names a project that is none",
+			Source:   "FS itself, where a query does",
+		},
+		{
+			ID: "fs-kindless-projection", Of: "FS", Aspect: "error",
+			Match: func(c *Case) bool {
+				return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: kind is required for projection: ") && c.Theirs.Code == codes.OK
+			},
+			Sentence: "projects properties of all kinds",
+			Source:   "docs: an index, which a projection needs, is of one kind; DS",
+		},
 	}
 }

@@ -51,7 +51,9 @@ func mistakes() []mistake {
 		}
 	}
 	ofKeys := func(made func(*pb.Key) bool) func(proto.Message) bool {
-		return func(request proto.Message) bool { return slices.ContainsFunc(keysOf(request), made) }
+		return func(request proto.Message) bool {
+			return isGQL(request) || slices.ContainsFunc(keysOf(request), made) // GQL has them in its text
+		}
 	}
 	projects := func(q *pb.Query, name string) bool {
 		return slices.ContainsFunc(q.GetProjection(), func(p *pb.Projection) bool { return p.GetProperty().GetName() == name })

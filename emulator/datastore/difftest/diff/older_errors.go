@@ -88,6 +88,16 @@ func olderErrors() []Entry {
 			Source:   "docs: read-only transactions see a snapshot; FS",
 		},
 		{
+			ID: "ds-read-only-conflict", Of: "DS", Aspect: "error", Diverges: true,
+			Match: func(c *Case) bool {
+				r, ok := c.Step.Request.(*pb.CommitRequest)
+				return ok && c.Difference.Ours == "InvalidArgument: Cannot modify entities in a read-only transaction." && c.Theirs.Code == codes.OK &&
+					len(strings.Fields(c.Theirs.Aspect("conflicts"))) == len(r.GetMutations())
+			},
+			Sentence: "lets a read-only transaction commit mutations that it doesn't apply, since their entities have other versions than they demand",
+			Source:   "FS",
+		},
+		{
 			ID: "ds-one-inequality", Of: "DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				return strings.HasPrefix(c.Difference.Theirs, "InvalidArgument: Only one inequality filter per query is supported.") && (c.untold() || inequalities(c.query()) > 1)

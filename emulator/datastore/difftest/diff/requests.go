@@ -17,6 +17,13 @@ func sameKey(a, b *pb.Mutation) bool {
 
 func isKeyOrder(o *pb.PropertyOrder) bool { return o.GetProperty().GetName() == "__key__" }
 
+// forOneKey reports whether a filter of the query names the one key it wants.
+func forOneKey(q *pb.Query) bool {
+	return slices.ContainsFunc(model.PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
+		return f.GetProperty().GetName() == "__key__" && f.GetOp() == pb.PropertyFilter_EQUAL
+	})
+}
+
 func ancestorInOr(f *pb.Filter, in bool) bool {
 	if p := f.GetPropertyFilter(); p != nil {
 		return in && p.GetOp() == pb.PropertyFilter_HAS_ANCESTOR

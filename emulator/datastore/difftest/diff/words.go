@@ -103,3 +103,6 @@ func swapped(c *Case) bool {
 
 // groupByInequality is DS's text about inequalities beside distinct_on.
 var groupByInequality = regexp.MustCompile(`^InvalidArgument: Inequality filter on \S+ must also be a group by property when group by properties are set\.$`)
+
+// invalidProject matches texts about identifiers of projects.
+var invalidProject = regexp.MustCompile(`^InvalidArgument: "[^"]*" is an invalid project id\.$`).MatchString

@@ -21,12 +21,12 @@ func Aggregate(partition *pb.PartitionId, q *pb.Query, all []*pb.AggregationQuer
 		}
 	}
 	m := Parse(partition, q, quirks)
-	rows := m.Run(entities, nil, nil).Rows
 	for _, a := range all {
 		if name := aggregated(a); name != "" && m.column(name) < 0 {
-			rows = slices.DeleteFunc(rows, func(row Row) bool { return len(m.indexed(row.Entity, name)) == 0 })
+			m.needed = append(m.needed, name)
 		}
 	}
+	rows := m.Run(entities, nil, nil).Rows
 	results := map[string]*pb.Value{}
 	unnamed := 0
 	for _, a := range all {

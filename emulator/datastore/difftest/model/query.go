@@ -47,6 +47,7 @@ type Query struct {
 	columns   []column
 	projected []string
 	distinct  []string
+	needed    []string // results have them, in whatever column
 	keyDesc   bool
 	offset    int
 	limit     int // -1: none
@@ -283,6 +284,9 @@ func (m *Query) value(row Row, name string) *pb.Value {
 // rowsOf writes out the rows of one entity: every choice of a value for each
 // column that meets one of the alternatives.
 func (m *Query) rowsOf(e *pb.Entity) []Row {
+	if slices.ContainsFunc(m.needed, func(name string) bool { return len(m.indexed(e, name)) == 0 }) {
+		return nil
+	}
 	rows := []Row{{Entity: e}}
 	for _, c := range m.columns {
 		var next []Row

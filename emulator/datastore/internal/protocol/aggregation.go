@@ -71,12 +71,14 @@ type aggregation struct {
 	base       *query
 	aggregates []aggregate
 	terms      []term
-	allKinds   *window // set when properties of all kinds are summed up
+	window     window // of the results, where the base leaves it to us
+	allKinds   bool   // properties of all kinds are summed up
+	byKey      bool   // and they come in the order of keys, not of the values
 }
 
 // parseAggregation checks a query and its aggregates.
 func (d database) parseAggregation(req queryRequest, asked *pb.AggregationQuery) (*aggregation, error) {
-	var a aggregation
+	a := aggregation{window: window{limit: -1}}
 	var err error
 	if a.aggregates, err = parseAggregates(asked.GetAggregations()); err != nil {
 		return nil, err

@@ -24,6 +24,9 @@ func (s *Service) Commit(ctx context.Context, req *pb.CommitRequest) (*pb.Commit
 		return nil, d.toStatus(err)
 	}
 	if err := c.check(req.GetMutations()); err != nil {
+		if c.over && c.tx != nil {
+			d.tx.Drop(c.tx)
+		}
 		return nil, d.toStatus(err)
 	}
 	done, err := c.run(ctx)
@@ -41,6 +44,7 @@ type commit struct {
 	database
 	transactional bool
 	tx            *transactions.Tx // nil: without a transaction, or single use
+	over          bool             // what check refuses ends the transaction, as a refusal by the store does
 	planned       []planned
 	mutations     []storage.Mutation
 	incomplete    []*pb.Key
@@ -137,6 +141,7 @@ func (c *commit) follows(before earlier, m *storage.Mutation, strategy pb.Mutati
 	case !c.transactional:
 		return invalid("A non-transactional commit may not contain multiple mutations affecting the same entity.")
 	case m.Op == storage.Insert && before.op != storage.Delete, m.Op == storage.Update && before.op == storage.Delete:
+		c.over = true
 		return invalid("Cannot %s then %s an entity in the same request.", before.op, m.Op)
 	case strategy != before.strategy:
 		return invalid("Mutations for the same entity must have the same conflict resolution strategy.")
@@ -224,8 +229,10 @@ func (c *commit) base(s *storage.Mutation, m *pb.Mutation) error {
 	}
 	switch {
 	case s.Base.Value > 0 && s.Op == storage.Insert:
+		c.over = true
 		return invalid("Cannot insert an entity with a base version greater than zero: %s", c.reference(s.Key))
 	case s.Base.Value == 0 && s.Op == storage.Update:
+		c.over = true
 		return invalid("Cannot update an entity with a base version set to zero: %s", c.reference(s.Key))
 	}
 	switch m.GetConflictResolutionStrategy() {

@@ -26,14 +26,32 @@ type term struct {
 }
 
 // window is what a query shows of its results; limit -1 is no limit.
-type window struct {
-	offset, limit int
-	byKey         bool // in the order of keys, not of the values
+type window struct{ offset, limit int }
+
+// take makes it the window of q, which has none from now on.
+func (w *window) take(q *pb.Query) {
+	w.offset = int(q.GetOffset())
+	if q.GetLimit() != nil {
+		w.limit = int(q.GetLimit().GetValue())
+	}
+	q.Offset, q.Limit = 0, nil
+}
+
+// shows reports whether the next result is in the window.
+func (w *window) shows() bool {
+	switch {
+	case w.offset > 0:
+		w.offset--
+	case w.limit != 0:
+		w.limit--
+		return true
+	}
+	return false
 }
 
 // project adds the properties that are summed up to what the query projects.
-// Where they are of all kinds, there is no projection, and offset and limit are
-// left for later.
+// Where they are of all kinds, there is no projection; where one is on one side
+// of an OR only, results may lack it. Offset and limit are then left for later.
 func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error) {
 	for _, g := range a.aggregates {
 		known := slices.ContainsFunc(a.terms, func(t term) bool { return t.name == g.property })
@@ -48,20 +66,23 @@ func (a *aggregation) project(project string, base *pb.Query) (*pb.Query, error)
 		return base, a.checkProjected(base.GetProjection())
 	}
 	base = proto.CloneOf(base)
-	if len(base.GetKind()) == 0 && base.GetLimit().GetValue() >= 0 && base.GetOffset() >= 0 {
-		a.allKinds = &window{offset: int(base.GetOffset()), limit: -1, byKey: sortsByKey(base)}
-		if base.GetLimit() != nil {
-			a.allKinds.limit = int(base.GetLimit().GetValue())
-		}
-		base.Offset, base.Limit = 0, nil
+	bounded := base.GetLimit().GetValue() >= 0 && base.GetOffset() >= 0
+	if len(base.GetKind()) == 0 && bounded {
+		a.allKinds, a.byKey = true, sortsByKey(base)
+		a.window.take(base)
 		slices.SortFunc(a.terms, func(a, b term) int { return strings.Compare(a.name, b.name) }) // as an index would
 		return base, nil
 	}
+	filtered := false
 	for i := range a.terms {
 		t := &a.terms[i]
 		if t.equal, t.filtered = equalities(base.GetFilter(), t.name, project); !t.filtered {
 			base.Projection = append(base.Projection, &pb.Projection{Property: &pb.PropertyReference{Name: t.name}})
 		}
+		filtered = filtered || t.filtered
+	}
+	if filtered && bounded && hasOr(base.GetFilter()) {
+		a.window.take(base)
 	}
 	return base, nil
 }
@@ -79,6 +100,16 @@ func sortsByKey(q *pb.Query) bool {
 		return nil
 	})
 	return unequal || len(q.GetOrder()) > 0
+}
+
+// hasOr reports whether a filter has alternatives.
+func hasOr(f *pb.Filter) bool {
+	or := false
+	_ = eachFilter(f, func(f *pb.Filter) error {
+		or = or || f.GetCompositeFilter().GetOp() == pb.CompositeFilter_OR
+		return nil
+	})
+	return or
 }
 
 // checkProjected refuses terms that a query's own projection hasn't got.
@@ -132,9 +163,10 @@ func equalities(f *pb.Filter, property, project string) (values []string, found 
 // rows calls f with the values, in index form, that each result has for the
 // terms. Results that lack one are no results.
 func (a *aggregation) rows(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
-	if a.allKinds != nil {
+	if a.allKinds {
 		return a.rowsOfAllKinds(view, f)
 	}
+	window := a.window
 	values := make([]string, len(a.terms))
 	var looked []string // entities whose values the scanned ranges may not cover
 	scan, fp := a.base.each(view, func(h planning.Hit) {
@@ -147,7 +179,9 @@ func (a *aggregation) rows(view storage.View, f func(values []string)) (planning
 				return
 			}
 		}
-		f(values)
+		if window.shows() {
+			f(values)
+		}
 	})
 	fp.Keys = append(fp.Keys, looked...)
 	return scan, fp
@@ -174,10 +208,10 @@ func (a *aggregation) value(t *term, h planning.Hit) (value string, ok bool) {
 // combinations of values are put in the order that one would give them, if it
 // matters.
 func (a *aggregation) rowsOfAllKinds(view storage.View, f func(values []string)) (planning.Scan, transactions.Footprint) {
-	w := a.allKinds
+	w := a.window
 	inOrder := w.offset > 0 || w.limit >= 0
 	sort := func(all [][]string) {
-		if !w.byKey {
+		if !a.byKey {
 			slices.SortStableFunc(all, slices.Compare[[]string])
 		}
 	}
