@@ -209,7 +209,7 @@ func older() []Entry {
 				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
 				ignored := at >= 0 && at < len(q.GetOrder())-1 || forOneKey(q) && len(q.GetOrder()) > 0
 				return ignored && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
-					(c.Theirs.Code == codes.OK && (c.Difference.Aspect == "skipped" || len(c.Theirs.Rows) > len(c.Ours.Rows)) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
+					(c.Theirs.Code == codes.OK && (c.Theirs.skipped > c.Ours.skipped || len(c.Theirs.Rows) > len(c.Ours.Rows)) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
 			},
 			Sentence: "ignores orders after `__key__`, or beside a filter for one key, and so finds entities that lack what is projected, or fails",
 			Source:   "FS",
