@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"google.golang.org/genproto/googleapis/type/latlng"
@@ -321,6 +322,16 @@ func TestConflictDetection(t *testing.T) {
 	gone, err := send(remove(key("A", "y")))
 	if err != nil {
 		t.Fatal(err)
+	}
+	missingSince := func(version int64) *pb.Mutation {
+		m := remove(key("A", "y"))
+		m.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: timestamppb.New(time.UnixMicro(version))}
+		return m
+	}
+	for version, conflict := range map[int64]bool{gone.GetVersion(): false, gone.GetVersion() - 1: true, gone.GetVersion() + 1: true} {
+		if r, err := send(missingSince(version)); err != nil || r.GetConflictDetected() != conflict {
+			t.Errorf("an update time %d µs after the deletion: %v, %v; want a conflict: %v", version-gone.GetVersion(), r, err, conflict)
+		}
 	}
 	if r, err := send(absent(seen)); err != nil || !r.GetConflictDetected() {
 		t.Fatalf("missing again, but it was there: %v, %v", r, err)

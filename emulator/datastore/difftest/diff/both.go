@@ -71,7 +71,7 @@ func both() []Entry {
 		{
 			ID: "lock-wait", Of: "FS, DS", Aspect: "error", Diverges: true, NoExample: "we wait a minute in it",
 			Match:    waits,
-			Sentence: "gives up waiting for a lock after two seconds, or has none, where a transaction is open whose commit was refused",
+			Sentence: "gives up waiting for a lock after two seconds, or has none, or none that keeps readers apart, where a transaction is open whose commit was refused",
 			Source:   "docs: locks are released when their transaction ends; ours times out after 60 s without requests",
 		},
 		{

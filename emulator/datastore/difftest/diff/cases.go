@@ -3,6 +3,7 @@ package diff
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -217,30 +218,10 @@ func (c *Case) inPast() bool {
 
 // transaction is the step that began the transaction of this one; 0 when there
 // is none.
-func (c *Case) transaction() int {
-	var tx []byte
-	switch r := c.Step.Request.(type) {
-	case *pb.CommitRequest:
-		tx = r.GetTransaction()
-	case *pb.RollbackRequest:
-		tx = r.GetTransaction()
-	case interface{ GetReadOptions() *pb.ReadOptions }:
-		tx = r.GetReadOptions().GetTransaction()
-	}
-	step, _ := script.CutTransaction(tx)
-	return step
-}
+func (c *Case) transaction() int { return transactionOf(c.Step.Request) }
 
 // readOnly reports whether the step belongs to a read-only transaction.
-func (c *Case) readOnly() bool {
-	switch r := c.past.steps[c.transaction()].Request.(type) {
-	case *pb.BeginTransactionRequest:
-		return r.GetTransactionOptions().GetReadOnly() != nil
-	case interface{ GetReadOptions() *pb.ReadOptions }:
-		return r.GetReadOptions().GetNewTransaction().GetReadOnly() != nil
-	}
-	return false
-}
+func (c *Case) readOnly() bool { return readOnlyOf(c.past.steps[c.transaction()].Request) != nil }
 
 // transactionLost matches when the other server has refused a request of the
 // same transaction before, and so has lost it.
@@ -325,7 +306,7 @@ func (c *Case) theirRows() string { return rowsText(c.Theirs.Rows) }
 // refused, and which nobody ended.
 func waits(c *Case) bool {
 	return c.Ours.Code == codes.DeadlineExceeded && c.past.refusedCommit(c.Step.ID) &&
-		(c.Difference.Theirs == "Aborted: Transaction lock timeout." || c.of == "DS" && c.Theirs.Code == codes.OK)
+		(c.Difference.Theirs == "Aborted: Transaction lock timeout." || c.Theirs.Code == codes.OK && (c.of == "DS" || reads(c.Step.Request)))
 }
 
 // twice matches when the other server's lines are ours, some of them again.
@@ -375,6 +356,23 @@ func (c *Case) turned() bool {
 		}
 	}
 	return false
+}
+
+// moreConflicts matches when theirs are our conflicts and others, where may says
+// so.
+func moreConflicts(c *Case, may func(all []*pb.Mutation, i int) bool) bool {
+	r, ok := c.Step.Request.(*pb.CommitRequest)
+	if !ok {
+		return false
+	}
+	ours, theirs := strings.Fields(c.Difference.Ours), strings.Fields(c.Difference.Theirs)
+	for i := range r.GetMutations() {
+		mine, also := slices.Contains(ours, strconv.Itoa(i)), slices.Contains(theirs, strconv.Itoa(i))
+		if mine != also && (mine || !may(r.GetMutations(), i)) {
+			return false
+		}
+	}
+	return len(theirs) > len(ours)
 }
 
 // demandsOfMissing reports whether a mutation demands a version of an entity

@@ -46,7 +46,8 @@ func firestoreCrash() []cause {
 				strings.HasPrefix(c.Difference.Ours, "InvalidArgument: mismatched databases within request: "))
 		}},
 		{"fs-six-aggregations-crash", func(c *Case) bool {
-			return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: The maximum number of aggregations allowed in an aggregation query is 5.")
+			text := "InvalidArgument: The maximum number of aggregations allowed in an aggregation query is 5."
+			return strings.HasPrefix(c.Difference.Ours, text) || made(c.Difference.Ours, c.Step.Request) != "" && aggregations(c.Step.Request) > 5
 		}},
 		{"fs-reserve-crash", func(c *Case) bool {
 			r, ok := c.Step.Request.(*pb.ReserveIdsRequest)

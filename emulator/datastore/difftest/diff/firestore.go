@@ -210,6 +210,27 @@ func firestore() []Entry {
 			Source:   "docs: a property that equals one value doesn't order results",
 		},
 		{
+			ID: "fs-aggregation-or", Of: "FS", Aspect: "results", Either: true,
+			Wide: "how often it adds up a value depends on how it unites the alternatives",
+			Match: func(c *Case) bool {
+				return c.Ours.Method == "RunAggregationQuery" && hasOr(c.query().GetFilter()) && slices.ContainsFunc(c.past.aggregation(c.Step.ID).GetAggregations(), func(a *pb.AggregationQuery_Aggregation) bool {
+					name := a.GetSum().GetProperty().GetName() + a.GetAvg().GetProperty().GetName()
+					return name != "" && slices.ContainsFunc(model.PropertyFilters(c.query().GetFilter()), func(f *pb.PropertyFilter) bool {
+						return f.GetProperty().GetName() == name && (f.GetOp() == pb.PropertyFilter_EQUAL || f.GetOp() == pb.PropertyFilter_IN)
+					}) && slices.ContainsFunc(c.past.entities(c.Step.ID), func(e *pb.Entity) bool {
+						return len(e.GetProperties()[name].GetArrayValue().GetValues()) > 1
+					})
+				})
+			},
+			Sentence: "adds up several values of a property with an equality filter in one alternative",
+			Source:   "docs: a property with an equality filter can't be projected; ours takes the value that the filter names, or else the first",
+		},
+		{
+			ID: "fs-key-ties", Of: "FS", Aspect: "results, skipped", Quirk: model.Quirks{KeyTies: true},
+			Sentence: "sorts the results of alternatives that tie by key, before what they only project",
+			Source:   "FS itself, where there is one alternative; DS",
+		},
+		{
 			ID: "fs-unindexed-entity", Of: "FS", Aspect: "results, skipped", Quirk: model.Quirks{Unindexed: true},
 			Sentence: "indexes what lies within an entity that is excluded from indexes",
 			Source:   "docs: excluding an embedded entity excludes all its properties; DS",

@@ -141,13 +141,13 @@ func firestoreErrors() []Entry {
 		{
 			ID: "fs-missing-version-failed", Of: "FS", Aspect: "error", Diverges: true,
 			Match: func(c *Case) bool {
-				return c.Ours.Code == codes.OK && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (0) does not match the required base version") &&
+				return c.Ours.Code == codes.OK && strings.HasPrefix(c.Difference.Theirs, "FailedPrecondition: the stored version (") &&
 					ofMutations(func(m *pb.Mutation) bool {
 						return m.GetConflictResolutionStrategy() == pb.Mutation_FAIL && demandsOfMissing(c, m)
 					})(c.Step.Request)
 			},
-			Sentence: "takes no version but 0, or that of its deletion, for one that a missing entity has",
-			Source:   "proto: `EntityResult.version` is the version of the snapshot for missing entities",
+			Sentence: "takes no version but 0, or once an entity was deleted none but that of its deletion, for one that it has while it is missing",
+			Source:   "proto: `EntityResult.version` is the version of the snapshot for missing entities; DS, of 0",
 		},
 		{
 			ID: "fs-aggregation-project-crash", Of: "FS", Aspect: "error",

@@ -115,8 +115,12 @@ func (h *history) commits(transaction, step int) int {
 	return n
 }
 
-// entities are those stored before a step.
+// entities are those stored before a step, or before the read-only transaction
+// of the step.
 func (h *history) entities(step int) []*pb.Entity {
+	if began := transactionOf(h.steps[step].Request); readOnlyOf(h.steps[began].Request) != nil {
+		step = began
+	}
 	return slices.Collect(maps.Values(h.at[step]))
 }
 

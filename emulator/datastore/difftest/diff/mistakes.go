@@ -141,6 +141,8 @@ func mistakes() []mistake {
 		{"The query namespace is ", foreignNamespace},
 		{"Encountered ", isGQL},
 		{"Unknown function ", isGQL},
+		{"The property.name is the empty string.", isGQL},
+		{"Absent named binding: ", isGQL},
 		{"Invalid datetime text (does not match pattern): ", isGQL},
 		{"Inequality filter on ", isGQL},
 		{"Lexical error ", isGQL},

@@ -75,9 +75,21 @@ func older() []Entry {
 			Source:   "docs: Datastore statistics",
 		},
 		{
-			ID: "ds-distinct-order", Of: "DS", Aspect: "results", Quirk: model.Quirks{ByName: true},
+			ID: "ds-distinct-order", Of: "DS", Aspect: "results, skipped", Quirk: model.Quirks{ByName: true},
 			Sentence: "sorts by the name of a property where nothing else decides, even before those that are distinct",
 			Source:   "FS",
+		},
+		{
+			ID: "ds-conflicts-follow", Of: "DS", Aspect: "conflicts", Diverges: true, 
+			Match: func(c *Case) bool {
+				return c.Difference.Ours != "" && moreConflicts(c, func(all []*pb.Mutation, i int) bool {
+					return all[i].GetConflictDetectionStrategy() == nil && slices.ContainsFunc(all[:i], func(before *pb.Mutation) bool {
+						return sameKey(before, all[i]) && before.GetConflictDetectionStrategy() != nil
+					})
+				})
+			},
+			Sentence: "demands of all mutations of an entity the version that the first one demands",
+			Source:   "proto: `Mutation.conflict_detection_strategy` is one mutation's; FS",
 		},
 		{
 			ID: "ds-unchanged-versions", Of: "DS", Aspect: "versions", Diverges: true, Either: true,
@@ -94,7 +106,7 @@ func older() []Entry {
 		{
 			ID: "ds-deleted-version", Of: "DS", Aspect: "conflicts", Diverges: true,
 			Match: func(c *Case) bool {
-				return ofMutations(func(m *pb.Mutation) bool { return demandsOfMissing(c, m) })(c.Step.Request)
+				return moreConflicts(c, func(all []*pb.Mutation, i int) bool { return demandsOfMissing(c, all[i]) })
 			},
 			Sentence: "doesn't take the version of a deletion for one that the missing entity has",
 			Source:   "proto: a missing entity has a version; FS",
@@ -122,7 +134,7 @@ func older() []Entry {
 		},
 		{
 			ID: "ds-masks-results", Of: "DS", Aspect: "results, skipped", Diverges: true, Either: true, Wide: "what a mask left out is anywhere in what is stored since",
-			Match:    func(c *Case) bool { return maskedQuery(c) && !unindexedLast(c) },
+			Match:    func(c *Case) bool { return maskedQuery(c) && !unindexedLast(c) && !laterSnapshot(c) },
 			Sentence: "doesn't know masks, in queries and mutations",
 			Source:   "proto: `property_mask`; FS",
 		},
@@ -207,9 +219,11 @@ func older() []Entry {
 			Match: func(c *Case) bool {
 				q := c.query()
 				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
-				ignored := at >= 0 && at < len(q.GetOrder())-1 || forOneKey(q) && len(q.GetOrder()) > 0
+				ignored := at >= 0 && at < len(q.GetOrder())-1 || model.ForOneKey(q) && len(q.GetOrder()) > 0
 				return ignored && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
-					(c.Theirs.Code == codes.OK && (c.Theirs.skipped > c.Ours.skipped || len(c.Theirs.Rows) > len(c.Ours.Rows)) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
+					(c.Theirs.Code == codes.OK && (c.Theirs.skipped > c.Ours.skipped || len(c.Theirs.Rows) > len(c.Ours.Rows) || slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool {
+						return len(row.GetEntity().GetProperties()) < len(model.Projected(q))
+					})) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
 			},
 			Sentence: "ignores orders after `__key__`, or beside a filter for one key, and so finds entities that lack what is projected, or fails",
 			Source:   "FS",

@@ -1,6 +1,7 @@
 package diff
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -17,12 +18,50 @@ func sameKey(a, b *pb.Mutation) bool {
 
 func isKeyOrder(o *pb.PropertyOrder) bool { return o.GetProperty().GetName() == "__key__" }
 
-// forOneKey reports whether a filter of the query names the one key it wants.
-func forOneKey(q *pb.Query) bool {
-	return slices.ContainsFunc(model.PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
-		return f.GetProperty().GetName() == "__key__" && f.GetOp() == pb.PropertyFilter_EQUAL
-	})
+// transactionOf is the step that began the transaction of a request; 0 when
+// there is none.
+func transactionOf(request proto.Message) int {
+	var tx []byte
+	switch r := request.(type) {
+	case *pb.CommitRequest:
+		tx = r.GetTransaction()
+	case *pb.RollbackRequest:
+		tx = r.GetTransaction()
+	case interface{ GetReadOptions() *pb.ReadOptions }:
+		tx = r.GetReadOptions().GetTransaction()
+	}
+	step, _ := script.CutTransaction(tx)
+	return step
 }
+
+// readOnlyOf is how a request begins a read-only transaction; nil when it
+// doesn't.
+func readOnlyOf(request proto.Message) *pb.TransactionOptions_ReadOnly {
+	switch r := request.(type) {
+	case *pb.BeginTransactionRequest:
+		return r.GetTransactionOptions().GetReadOnly()
+	case interface{ GetReadOptions() *pb.ReadOptions }:
+		return r.GetReadOptions().GetNewTransaction().GetReadOnly()
+	}
+	return nil
+}
+
+// reads reports whether a request may be one of a transaction's reads.
+func reads(request proto.Message) bool {
+	_, ok := request.(interface{ GetReadOptions() *pb.ReadOptions })
+	return ok
+}
+
+// aggregations is how many an aggregation asks for.
+func aggregations(request proto.Message) int {
+	r, ok := request.(*pb.RunAggregationQueryRequest)
+	if !ok {
+		return 0
+	}
+	return max(len(r.GetAggregationQuery().GetAggregations()), len(aggregateFunction.FindAllString(r.GetGqlQuery().GetQueryString(), -1)))
+}
+
+var aggregateFunction = regexp.MustCompile(`(?i)\b(COUNT|COUNT_UP_TO|SUM|AVG)\s*\(`)
 
 func ancestorInOr(f *pb.Filter, in bool) bool {
 	if p := f.GetPropertyFilter(); p != nil {

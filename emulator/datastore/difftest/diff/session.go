@@ -37,7 +37,7 @@ type session struct {
 	moments      map[int]int64     // µs, of whole steps
 	allocated    map[[2]int]int64  // identifiers
 	versionRefs  map[int64]int64   // back to references
-	idRefs       map[int64]int64
+	idRefs       map[numbered]int64
 }
 
 func newSession(s Server, project string) *session {
@@ -45,7 +45,7 @@ func newSession(s Server, project string) *session {
 		server: s, project: project, started: time.Now(),
 		transactions: map[int][]byte{}, cursors: map[[2]int][]byte{}, written: map[[2]int]int64{},
 		times: map[[2]int]int64{}, moments: map[int]int64{}, allocated: map[[2]int]int64{},
-		versionRefs: map[int64]int64{}, idRefs: map[int64]int64{},
+		versionRefs: map[int64]int64{}, idRefs: map[numbered]int64{},
 	}
 }
 
@@ -182,25 +182,32 @@ func (s *session) learn(step, rows int, response proto.Message) {
 				s.times[at] = m.GetVersion()
 				s.moments[step] = m.GetVersion()
 			}
-			if p := m.GetKey().GetPath(); len(p) > 0 {
-				s.allocate(at, p[len(p)-1].GetId())
-			}
+			s.allocate(at, m.GetKey())
 		}
 		if t := r.GetCommitTime(); t != nil {
 			s.moments[step] = t.AsTime().UnixMicro()
 		}
 	case *pb.AllocateIdsResponse:
 		for i, k := range r.GetKeys() {
-			if p := k.GetPath(); len(p) > 0 {
-				s.allocate([2]int{step, i}, p[len(p)-1].GetId())
-			}
+			s.allocate([2]int{step, i}, k)
 		}
 	}
 }
 
-func (s *session) allocate(at [2]int, id int64) {
-	s.allocated[at] = id
-	s.idRefs[id] = script.Ref(at[0], at[1])
+// allocate takes up the key that the server completed; nil where it had none to.
+func (s *session) allocate(at [2]int, k *pb.Key) {
+	if p := k.GetPath(); len(p) > 0 {
+		last := p[len(p)-1]
+		s.allocated[at] = last.GetId()
+		s.idRefs[numbered{last.GetKind(), last.GetId()}] = script.Ref(at[0], at[1])
+	}
+}
+
+// numbered is an entity's own part of its key. Servers may allocate numbers that
+// scripts have in keys of other kinds.
+type numbered struct {
+	kind string
+	id   int64
 }
 
 // resolve replaces the references in a request by what this server calls it. A
@@ -284,15 +291,8 @@ func (s *session) normalize(step int, m proto.Message) {
 				return protoreflect.ValueOfString(strings.ReplaceAll(v.String(), s.project, script.Project)), true
 			}
 		case protoreflect.Int64Kind:
-			switch field.Name() {
-			case "id":
-				if ref, ok := s.idRefs[v.Int()]; ok {
-					return protoreflect.ValueOfInt64(ref), true
-				}
-			case "version":
-				if ref, ok := s.versionRefs[v.Int()]; ok {
-					return protoreflect.ValueOfInt64(ref), true
-				}
+			if ref, ok := s.versionRefs[v.Int()]; ok && field.Name() == "version" {
+				return protoreflect.ValueOfInt64(ref), true
 			}
 		case protoreflect.BytesKind:
 			switch field.Name() {
@@ -302,6 +302,11 @@ func (s *session) normalize(step int, m proto.Message) {
 				}
 			}
 		case protoreflect.MessageKind:
+			if e, ok := v.Message().Interface().(*pb.Key_PathElement); ok {
+				if ref, ok := s.idRefs[numbered{e.GetKind(), e.GetId()}]; ok {
+					return protoreflect.ValueOfMessage((&pb.Key_PathElement{Kind: e.GetKind(), IdType: &pb.Key_PathElement_Id{Id: ref}}).ProtoReflect()), true
+				}
+			}
 			t, ok := v.Message().Interface().(*timestamppb.Timestamp)
 			if !ok {
 				return v, false

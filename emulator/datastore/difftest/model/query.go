@@ -19,11 +19,12 @@ type Quirks struct {
 	ByName      bool // what is projected sorts before what is distinct, if its name does
 	NotNearest  bool // find_nearest is ignored
 	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
+	KeyTies     bool // what is only projected sorts after the key
 }
 
 // Or joins two sets of mistakes.
 func (q Quirks) Or(o Quirks) Quirks {
-	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed}
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed, q.KeyTies || o.KeyTies}
 }
 
 // Row is a result: an entity, and the values of the columns by which it was
@@ -45,6 +46,7 @@ type Query struct {
 	namespace string
 	dnf       [][]*pb.PropertyFilter
 	columns   []column
+	ordering  int // how many of the columns the query orders by, or has inequalities on
 	projected []string
 	distinct  []string
 	needed    []string // results have them, in whatever column
@@ -74,9 +76,7 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 		m.near = q.GetFindNearest()
 	}
 	m.dnf = Alternatives(q.GetFilter())
-	oneKey := slices.ContainsFunc(PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
-		return f.GetProperty().GetName() == keyName && f.GetOp() == pb.PropertyFilter_EQUAL
-	})
+	oneKey := ForOneKey(q)
 	for _, o := range q.GetOrder() {
 		if quirks.KeyFirst && oneKey {
 			break
@@ -91,11 +91,7 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 			break
 		}
 	}
-	for _, p := range q.GetProjection() {
-		if name := p.GetProperty().GetName(); name != keyName {
-			m.projected = append(m.projected, name)
-		}
-	}
+	m.projected = Projected(q)
 	for _, d := range q.GetDistinctOn() {
 		m.distinct = append(m.distinct, d.GetName())
 	}
@@ -115,6 +111,7 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 			m.columns = append(m.columns, column{name, m.keyDesc})
 		}
 	}
+	m.ordering = len(m.columns)
 	groups := [][]string{m.distinct, m.projected}
 	if quirks.ByName {
 		groups = [][]string{slices.Concat(groups...)}
@@ -128,6 +125,14 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 	}
 	m.keyDesc = m.keyDesc && !quirks.Ascending
 	return m
+}
+
+// ForOneKey reports whether a filter of the query names the one key that it wants.
+func ForOneKey(q *pb.Query) bool {
+	return slices.ContainsFunc(PropertyFilters(q.GetFilter()), func(f *pb.PropertyFilter) bool {
+		one := f.GetOp() == pb.PropertyFilter_EQUAL || f.GetOp() == pb.PropertyFilter_IN && len(f.GetValue().GetArrayValue().GetValues()) == 1
+		return f.GetProperty().GetName() == keyName && one
+	})
 }
 
 func (m *Query) column(name string) int {
@@ -323,6 +328,11 @@ func (m *Query) meets(row Row, and []*pb.PropertyFilter) bool {
 		if !slices.ContainsFunc(m.indexed(row.Entity, name), func(v *pb.Value) bool { return Compare(v, want) == 0 }) {
 			return false
 		}
+		if v := m.value(row, name); v != nil && !m.quirks.Rows && !slices.ContainsFunc(and, func(f *pb.PropertyFilter) bool {
+			return f.GetProperty().GetName() == name && f.GetOp() == pb.PropertyFilter_EQUAL && Compare(v, f.GetValue()) == 0
+		}) {
+			return false // what the property equals is all that it orders by
+		}
 	}
 	return true
 }
@@ -401,20 +411,26 @@ func (m *Query) elements(v *pb.Value, all *[]*pb.Value) {
 
 // compare orders rows.
 func (m *Query) compare(a, b Row) int {
-	for i, c := range m.columns {
-		order := Compare(a.values[i], b.values[i])
-		if c.desc {
-			order = -order
+	columns := func(from, to int) int {
+		for i := from; i < to; i++ {
+			order := Compare(a.values[i], b.values[i])
+			if m.columns[i].desc {
+				order = -order
+			}
+			if order != 0 {
+				return order
+			}
 		}
-		if order != 0 {
-			return order
-		}
+		return 0
 	}
-	order := CompareKeys(a.Entity.GetKey(), b.Entity.GetKey())
+	key := CompareKeys(a.Entity.GetKey(), b.Entity.GetKey())
 	if m.keyDesc {
-		order = -order
+		key = -key
 	}
-	return order
+	if m.quirks.KeyTies {
+		return cmp.Or(columns(0, m.ordering), key, columns(m.ordering, len(m.columns)))
+	}
+	return cmp.Or(columns(0, len(m.columns)), key)
 }
 
 // Projected is the entity as the query returns it.
@@ -444,6 +460,17 @@ func Raw(v *pb.Value) *pb.Value {
 		}
 	}
 	return raw
+}
+
+// Projected are the properties that a query projects, without the key.
+func Projected(q *pb.Query) []string {
+	var names []string
+	for _, p := range q.GetProjection() {
+		if name := p.GetProperty().GetName(); name != keyName {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // Names are the properties that a query filters by, sorts by or projects.

@@ -59,7 +59,8 @@ type Base struct {
 // BaseKind says what Base.Value is compared with.
 type BaseKind uint8
 
-// Versions and update times are the same number; a missing entity has no update time.
+// Versions and update times are the same number. A missing entity has the update
+// time of its deletion, and any version since then.
 const (
 	NoBase BaseKind = iota
 	BaseVersion
@@ -139,7 +140,7 @@ func (b Base) met(stored *Entity, gone deletion) bool {
 	case stored != nil:
 		return b.Value == stored.Version
 	}
-	return b.Value == 0 || b.Kind == BaseVersion && gone.latest <= b.Value && b.Value <= max(1, gone.now)
+	return b.Value == 0 || b.Value == gone.version || b.Kind == BaseVersion && gone.latest <= b.Value && b.Value <= max(1, gone.now)
 }
 
 // decide checks m and seals its entity. stored is the entity before the commit
