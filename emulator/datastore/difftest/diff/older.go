@@ -80,7 +80,7 @@ func older() []Entry {
 			Source:   "FS",
 		},
 		{
-			ID: "ds-conflicts-follow", Of: "DS", Aspect: "conflicts", Diverges: true, 
+			ID: "ds-conflicts-follow", Of: "DS", Aspect: "conflicts", Diverges: true,
 			Match: func(c *Case) bool {
 				return c.Difference.Ours != "" && moreConflicts(c, func(all []*pb.Mutation, i int) bool {
 					return all[i].GetConflictDetectionStrategy() == nil && slices.ContainsFunc(all[:i], func(before *pb.Mutation) bool {
