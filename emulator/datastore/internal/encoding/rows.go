@@ -150,6 +150,10 @@ func (r Rows) Repeated() iter.Seq[string] {
 	}
 }
 
+// TypedLen is the length of a property row's head as far as the tag that the value
+// begins with: the rows of one property that have values of one type begin alike.
+func TypedLen(head string) int { return propertyLen(head) + 1 }
+
 // propertyLen is the length of a property row as far as the value.
 func propertyLen(row string) int {
 	n := 1

@@ -1,8 +1,7 @@
 package storage
 
 import (
-	"cmp"
-	"encoding/binary"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -10,110 +9,132 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 )
 
-// load puts the entities, all different, into tables that are empty: it sorts
-// their rows and appends them, which is several times faster than finding the
-// place of each. It is enough to sort by paths once: rows of the same head are
-// in the order of their entities then.
+// load puts entities, all different and in the order of their paths, into tables
+// that are empty: it sorts their rows and appends them, which is many times
+// faster than finding the place of each. Rows of the same head are in the order
+// of their entities. Composite indexes get theirs from SetIndexes.
 func (t *tables) load(entities []*Entity) {
+	parts := make([]gathered, (len(entities)+gatherSize-1)/gatherSize)
+	inParts(len(entities), gatherSize, func(part, from, to int) {
+		parts[part].gather(entities, from, to)
+	})
+	bunches := map[string]*bunch{}
+	repeats := map[string]int{}
 	n := 0
-	paths := make([]sortRow, len(entities))
-	for i, e := range entities {
-		n += e.rows.Len()
-		paths[i] = sortRow{text: e.Path(), entity: e, rank: i}
+	for i := range parts {
+		for prefix, b := range parts[i].bunches {
+			all := bunches[prefix]
+			if all == nil {
+				all = &bunch{prefix: prefix, property: b.property}
+				bunches[prefix] = all
+			}
+			all.blocks = append(all.blocks, b.blocks...)
+			all.n, all.longest = all.n+b.n, max(all.longest, b.longest)
+			n += b.n
+		}
+		for prefix, n := range parts[i].repeats {
+			repeats[prefix] += n
+		}
 	}
-	sortRows(paths)
-	rows := make([]sortRow, 0, n)
-	add := func(from, to int) {
-		start := len(rows)
-		for rank, p := range paths {
-			for i := from; i < min(to, p.entity.rows.Len()); i++ {
-				rows = append(rows, sortRow{text: p.entity.rows.Head(i), entity: p.entity, rank: rank})
+	for prefix, n := range repeats {
+		t.repeats.count(prefix, n)
+	}
+
+	items := make([]item, 0, n)
+	order := slices.SortedFunc(maps.Values(bunches), func(a, b *bunch) int { return strings.Compare(a.prefix, b.prefix) })
+	for _, b := range order {
+		for _, block := range b.blocks {
+			items = append(items, block...)
+		}
+		b.items, b.blocks = items[len(items)-b.n:], nil
+	}
+	sorters := sync.Pool{New: func() any {
+		return &sorter{text: func(x item) string { return entities[x.of].rows.Head(int(x.row)) }}
+	}}
+	inParts(len(order), 1, func(i, _, _ int) {
+		if b := order[i]; b.property {
+			s := sorters.Get().(*sorter)
+			s.filled(b.items, len(b.prefix), b.longest)
+			sorters.Put(s)
+		}
+	})
+	t.tree = newTreeOf(len(items), func(i int) Row { return entities[items[i].of].row(int(items[i].row)) })
+}
+
+// bunch is the rows whose heads begin alike: all entity rows of a namespace, all
+// kind rows of a kind, or the rows of one property's values of one type. Nearly
+// all of sorting is done by that.
+type bunch struct {
+	prefix   string
+	property bool
+	n        int
+	longest  int      // of the heads
+	blocks   [][]item // in the order of their entities
+	items    []item
+}
+
+const (
+	gatherSize = 1 << 11 // entities
+	blockMin   = 1 << 4  // items
+	blockMax   = 1 << 11
+)
+
+func (b *bunch) add(x item, head string) {
+	last := len(b.blocks) - 1
+	if last < 0 || len(b.blocks[last]) == cap(b.blocks[last]) {
+		size := blockMin
+		if last >= 0 {
+			size = min(4*cap(b.blocks[last]), blockMax)
+		}
+		b.blocks = append(b.blocks, make([]item, 0, size))
+		last++
+	}
+	b.n++
+	b.longest = max(b.longest, len(head))
+	b.blocks[last] = append(b.blocks[last], x)
+}
+
+// gathered is the rows of some entities.
+type gathered struct {
+	bunches map[string]*bunch
+	repeats map[string]int // how many entities have several rows of a property
+}
+
+func (g *gathered) gather(entities []*Entity, from, to int) {
+	g.bunches, g.repeats = map[string]*bunch{}, map[string]int{}
+	var before []*bunch // of the rows of the entity before, which is likely to be of the same kind
+	for of := from; of < to; of++ {
+		rows := entities[of].rows
+		for i := range rows.Len() {
+			head := rows.Head(i)
+			if i == len(before) {
+				before = append(before, nil)
+			}
+			b := before[i]
+			if b == nil || !strings.HasPrefix(head, b.prefix) {
+				b = g.bunch(head, i)
+				before[i] = b
+			}
+			b.add(item{eight: eight(head, len(b.prefix)), of: uint32(of), row: uint32(i)}, head)
+		}
+		if rows.Repeats() {
+			for prefix := range rows.Repeated() {
+				g.repeats[prefix]++
 			}
 		}
-		sortRows(rows[start:])
-	}
-	// Entity rows and kind rows have few different heads: they are almost sorted.
-	add(0, 1)
-	add(1, encoding.FirstProperty)
-	add(encoding.FirstProperty, encoding.MaxIndexEntries+encoding.FirstProperty)
-	for _, e := range entities {
-		t.repeats.add(e, 1)
-		for _, c := range t.composites.of(e.rows) {
-			c.put(nil, e)
-		}
-	}
-	t.tree = newTreeOf(len(rows), func(i int) Row { return Row{Head: rows[i].text, Entity: rows[i].entity} })
-}
-
-// sortRow is the head of a row, or a path, and eight bytes of it, which are
-// compared first. What is the same is put in the order of ranks.
-type sortRow struct {
-	eight  uint64
-	text   string
-	entity *Entity
-	rank   int
-}
-
-// sortRows sorts by eight bytes of the texts at a time: they have long beginnings
-// in common, which it doesn't look at again for every comparison.
-func sortRows(rows []sortRow) {
-	var wg sync.WaitGroup
-	sortFrom(rows, 0, &wg)
-	wg.Wait()
-}
-
-// sortApart is how many rows are worth a goroutine.
-const sortApart = 1 << 14
-
-const sortWidth = 8
-
-// sortFrom sorts rows whose texts are the same before the byte at.
-func sortFrom(rows []sortRow, at int, wg *sync.WaitGroup) {
-	if len(rows) < 2 {
-		return
-	}
-	for same := true; same; at += sortWidth {
-		ends, length := false, len(rows[0].text)
-		for i := range rows {
-			text := rows[i].text
-			rows[i].eight = eight(text, at)
-			same = same && rows[i].eight == rows[0].eight
-			ends = ends || len(text) < at+sortWidth
-			if len(text) != length {
-				length = -1
-			}
-		}
-		if same && ends {
-			order := func(a, b sortRow) int { return cmp.Compare(a.rank, b.rank) }
-			if length < 0 {
-				order = func(a, b sortRow) int {
-					return cmp.Or(strings.Compare(a.text, b.text), cmp.Compare(a.rank, b.rank))
-				}
-			}
-			slices.SortFunc(rows, order)
-			return
-		}
-	}
-	slices.SortFunc(rows, func(a, b sortRow) int { return cmp.Compare(a.eight, b.eight) })
-	for len(rows) > 0 {
-		n := 1
-		for n < len(rows) && rows[n].eight == rows[0].eight {
-			n++
-		}
-		run := rows[:n]
-		rows = rows[n:]
-		switch {
-		case n >= sortApart:
-			wg.Go(func() { sortFrom(run, at, wg) })
-		default:
-			sortFrom(run, at, wg)
-		}
 	}
 }
 
-// eight is eight bytes of a text, zeros beyond its end.
-func eight(text string, at int) uint64 {
-	var b [sortWidth]byte
-	copy(b[:], text[min(at, len(text)):])
-	return binary.BigEndian.Uint64(b[:])
+// bunch is where an entity's i-th row belongs.
+func (g *gathered) bunch(head string, i int) *bunch {
+	prefix := head
+	if i >= encoding.FirstProperty {
+		prefix = head[:encoding.TypedLen(head)]
+	}
+	b := g.bunches[prefix]
+	if b == nil {
+		b = &bunch{prefix: prefix, property: i >= encoding.FirstProperty}
+		g.bunches[prefix] = b
+	}
+	return b
 }

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -9,27 +10,55 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestSortRows sorts texts with long beginnings in common, some of which end in
-// the middle of what is compared at once, and some of which come several times.
-func TestSortRows(t *testing.T) {
+// TestSorter sorts texts with long beginnings in common, some of which come several
+// times, and more of them than are compared with each other.
+func TestSorter(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		piece := rapid.SampledFrom([]string{"", "\x00", "a", "\x00\x00\x00\x00", "somethinglong", "b"})
+		piece := rapid.SampledFrom([]string{"", "a", "aaaaaaa", "somethinglong", "b", "\xff"})
 		texts := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) string {
-			return piece.Draw(t, "1") + piece.Draw(t, "2") + piece.Draw(t, "3") + piece.Draw(t, "4")
-		}), 0, 50).Draw(t, "texts")
-		rows := make([]sortRow, len(texts))
-		for i, text := range texts {
-			rows[i] = sortRow{text: text, rank: i}
+			return piece.Draw(t, "1") + piece.Draw(t, "2") + piece.Draw(t, "3") + piece.Draw(t, "4") + "\x00\x00"
+		}), 0, 4*sortFew).Draw(t, "texts")
+		items := make([]item, len(texts))
+		for i := range items {
+			items[i].of = uint32(i)
 		}
-		want := slices.Clone(rows)
-		slices.SortStableFunc(want, func(a, b sortRow) int { return strings.Compare(a.text, b.text) })
-		sortRows(rows)
-		for i := range rows {
-			if rows[i].rank != want[i].rank {
-				t.Fatalf("%d is %q of rank %d; want %q of rank %d", i, rows[i].text, rows[i].rank, want[i].text, want[i].rank)
+		order := func(a, b item) int { return strings.Compare(texts[a.of], texts[b.of]) }
+		want := slices.Clone(items)
+		slices.SortStableFunc(want, order)
+		same := map[string]int{} // texts that come several times
+		for text, n := range count(texts) {
+			if n > 1 {
+				same[text] = n
 			}
 		}
+		tied := map[string]int{}
+		s := sorter{text: func(x item) string { return texts[x.of] }, ties: func(items []item) {
+			tied[texts[items[0].of]] += len(items)
+			if slices.ContainsFunc(items, func(x item) bool { return order(x, items[0]) != 0 }) || len(items) < 2 {
+				t.Fatalf("ties of %d texts, not all the same", len(items))
+			}
+		}}
+		if got := s.sorted(items); got != (len(same) == 0 && slices.IsSortedFunc(items, order)) {
+			t.Fatalf("sorted: %v", got)
+		}
+		s.sort(items, 0)
+		for i := range items {
+			if items[i].of != want[i].of {
+				t.Fatalf("%d is %q (%d); want %q (%d)", i, texts[items[i].of], items[i].of, texts[want[i].of], want[i].of)
+			}
+		}
+		if !maps.Equal(tied, same) {
+			t.Fatalf("ties %v; want %v", tied, same)
+		}
 	})
+}
+
+func count(texts []string) map[string]int {
+	n := map[string]int{}
+	for _, text := range texts {
+		n[text]++
+	}
+	return n
 }
 
 // TestCompareRows: rows compare as the strings that they stand for, wherever a

@@ -5,7 +5,6 @@ import (
 	"iter"
 	"log/slog"
 	"slices"
-	"strings"
 
 	"github.com/latchwork/latchwork/emulator/datastore/internal/encoding"
 	"github.com/latchwork/latchwork/emulator/datastore/internal/indexes"
@@ -253,8 +252,8 @@ func (t *tables) build(c *Composite) error {
 			return err
 		}
 	}
-	slices.SortFunc(rows, func(a, b Row) int { return strings.Compare(a.Head, b.Head) })
-	c.tree = newTreeOf(len(rows), func(i int) Row { return rows[i] })
+	items := sortRows(rows)
+	c.tree = newTreeOf(len(rows), func(i int) Row { return rows[items[i].of] })
 	return nil
 }
 

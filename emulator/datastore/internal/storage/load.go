@@ -1,8 +1,12 @@
 package storage
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
@@ -10,116 +14,121 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// loader replays a journal into a store that nobody uses yet. Records are taken
-// apart in their order; entities are decoded beside that, on all processors, and
-// at the end every tree is built at once, of sorted rows.
+// loader replays a journal into a store that nobody uses yet. Records are looked
+// at in their order; the entities in them are decoded beside that, on all
+// processors, and at the end every tree is built at once, of sorted rows.
 type loader struct {
 	store    *Store
 	loadings map[*DB]*loading
 
-	batch []*Entity // to be decoded
-	work  chan []*Entity
-	wg    sync.WaitGroup
-	mu    sync.Mutex
-	err   error // of decoding
+	next *job // to be decoded, once it is large enough
+	work chan *job
+	free chan *job // whose buffers may be used again, which bounds them
+	wg   sync.WaitGroup
+	mu   sync.Mutex
+	err  error // of decoding
 }
 
-// loading is what the journal says of one database.
-type loading struct {
-	steps  []step
-	logged bool // a step is not of the checkpoint
-}
+// loading is what the journal says of one database: the outcome of each of its
+// jobs, in their order.
+type loading struct{ steps []*[]step }
 
-// step is one entity that was written, or one key that was deleted.
+// step is one entity that was written, or one that was deleted, of which there
+// are the rows of its key.
 type step struct {
-	version int64
-	logged  bool   // by a commit; otherwise by a checkpoint
-	key     string // of what was deleted
 	entity  *Entity
+	before  *Entity // that it replaced or deleted
+	logged  bool    // by a commit; otherwise by a checkpoint
+	deleted bool
+	past    bool // a later step has written or deleted the entity
 }
 
-func (s *step) row() string {
-	if s.entity != nil {
-		return s.entity.Key()
+// left is the entity that the step left.
+func (s *step) left() *Entity {
+	if s.deleted {
+		return nil
 	}
-	return s.key
+	return s.entity
 }
 
-const decodeBatch = 256
+// job is records of one database that are decoded together.
+type job struct {
+	db      *DB
+	records []jobRecord
+	buf     []byte // what the records say of entities, one behind the other
+	steps   *[]step
+}
+
+type jobRecord struct {
+	version int64 // of a commit
+	logged  bool
+	end     int // in buf
+}
+
+const jobSize = 128 << 10
 
 func newLoader(s *Store) *loader {
-	l := &loader{store: s, loadings: map[*DB]*loading{}, work: make(chan []*Entity, 16)}
-	for range runtime.GOMAXPROCS(0) {
+	workers := runtime.GOMAXPROCS(0)
+	l := &loader{store: s, loadings: map[*DB]*loading{}, work: make(chan *job), free: make(chan *job, 2*workers+1)}
+	for range cap(l.free) {
+		l.free <- new(job)
+	}
+	for range workers {
 		l.wg.Go(func() {
 			var w encoding.WireRows
-			for batch := range l.work {
-				for _, e := range batch {
-					if err := e.restore(&w); err != nil {
-						l.mu.Lock()
-						l.err = err
-						l.mu.Unlock()
-					}
+			for j := range l.work {
+				if err := j.decode(&w); err != nil {
+					l.mu.Lock()
+					l.err = err
+					l.mu.Unlock()
 				}
+				l.free <- j
 			}
 		})
 	}
 	return l
 }
 
-func (l *loader) of(db *DB) *loading {
-	at := l.loadings[db]
-	if at == nil {
-		at = &loading{}
-		l.loadings[db] = at
+// add notes what a record says of entities of a database.
+func (l *loader) add(db *DB, version int64, logged bool, wire []byte) {
+	if l.next != nil && (l.next.db != db || len(l.next.buf)+len(wire) > jobSize) {
+		l.flush()
 	}
-	return at
+	if l.next == nil {
+		j := <-l.free
+		*j = job{db: db, records: j.records[:0], buf: j.buf[:0], steps: new([]step)}
+		l.next = j
+		at := l.loadings[db]
+		if at == nil {
+			at = &loading{}
+			l.loadings[db] = at
+		}
+		at.steps = append(at.steps, j.steps)
+	}
+	l.next.buf = append(l.next.buf, wire...)
+	l.next.records = append(l.next.records, jobRecord{version: version, logged: logged, end: len(l.next.buf)})
 }
 
-// put notes an entity of a record.
-func (l *loader) put(db *DB, r *reader, version int64, logged bool) {
-	created := int64(r.uvarint())
-	body := r.bytes()
-	if r.err != nil {
-		return
+func (l *loader) flush() {
+	if l.next != nil {
+		l.work <- l.next
+		l.next = nil
 	}
-	e := newEntity(append(make([]byte, 0, len(body)+createdBytes), body...))
-	e.seal(version, created)
-	if l.batch = append(l.batch, e); len(l.batch) == decodeBatch {
-		l.work <- l.batch
-		l.batch = nil
-	}
-	at := l.of(db)
-	at.steps, at.logged = append(at.steps, step{version: version, entity: e, logged: logged}), at.logged || logged
 }
 
-// restore derives the rows of an entity that has its wire form already.
-func (e *Entity) restore(w *encoding.WireRows) (err error) {
-	e.rows, err = w.Of(e.Body())
-	return err
-}
-
-// remove notes a deletion of a record.
-func (l *loader) remove(db *DB, r *reader, version int64) {
-	var k pb.Key
-	wire := r.bytes()
-	if r.err != nil {
-		return
-	}
-	if err := proto.Unmarshal(wire, &k); err != nil {
-		r.fail(err)
-		return
-	}
-	at := l.of(db)
-	at.steps, at.logged = append(at.steps, step{version: version, key: encoding.EntityRow(&k), logged: true}), true
+// forget drops what was said of a database so far.
+func (l *loader) forget(db *DB) {
+	l.flush()
+	delete(l.loadings, db)
 }
 
 // finish builds the trees. It must be called, even when replaying has failed.
 func (l *loader) finish() error {
-	l.work <- l.batch
+	l.flush()
 	close(l.work)
 	l.wg.Wait()
 	if l.err != nil {
-		return fmt.Errorf("datastore record: %w", l.err)
+		return l.err
 	}
 	for db, at := range l.loadings {
 		db.tables.load(at.settle(db))
@@ -127,37 +136,130 @@ func (l *loader) finish() error {
 	return nil
 }
 
-// settle returns the entities that are left, after the past was noted.
-func (at *loading) settle(db *DB) []*Entity {
-	live := make([]*Entity, 0, len(at.steps))
-	if !at.logged {
-		for i := range at.steps {
-			live = append(live, at.steps[i].entity)
+func (j *job) decode(w *encoding.WireRows) error {
+	at := 0
+	for _, rec := range j.records {
+		r := reader{b: j.buf[at:rec.end]}
+		at = rec.end
+		for r.more() {
+			op, version := byte(opPut), rec.version
+			if rec.logged {
+				op = r.byte()
+			} else {
+				version = int64(r.uvarint())
+			}
+			var s step
+			var err error
+			switch op {
+			case opPut:
+				s.entity, err = restore(&r, version, w)
+			case opDelete:
+				s.entity, err = restoreKey(&r, version)
+				s.deleted = true
+			default:
+				err = cmp.Or(r.err, fmt.Errorf("unknown operation %d", op))
+			}
+			if err != nil {
+				return fmt.Errorf("datastore record of %s/%s: %w", j.db.ID.Project, j.db.ID.Database, err)
+			}
+			s.logged = rec.logged
+			*j.steps = append(*j.steps, s)
 		}
-		return live
 	}
-	last := make(map[string]int, len(at.steps))
-	for i := range at.steps {
-		s := &at.steps[i]
-		key := s.row()
-		var before *Entity
-		if j, ok := last[key]; ok {
-			before = at.steps[j].entity
-			at.steps[j].entity = nil // no longer the last
-		}
-		last[key] = i
+	return nil
+}
+
+// restore returns an entity of a record.
+func restore(r *reader, version int64, w *encoding.WireRows) (*Entity, error) {
+	created := int64(r.uvarint())
+	body := r.bytes()
+	if r.err != nil {
+		return nil, r.err
+	}
+	e := newEntity(append(make([]byte, 0, len(body)+createdBytes), body...))
+	e.seal(version, created)
+	var err error
+	e.rows, err = w.Of(e.Body())
+	return e, err
+}
+
+// restoreKey returns an entity that has only the key of a record.
+func restoreKey(r *reader, version int64) (*Entity, error) {
+	var k pb.Key
+	wire := r.bytes()
+	if r.err != nil {
+		return nil, r.err
+	}
+	if err := proto.Unmarshal(wire, &k); err != nil {
+		return nil, err
+	}
+	if len(k.GetPath()) == 0 {
+		return nil, errors.New("a deletion without a key")
+	}
+	rows, err := encoding.RowsOf(&pb.Entity{Key: &k})
+	return &Entity{rows: rows, Version: version}, err
+}
+
+// settle returns the entities that are left, in the order of their paths, after
+// the past was noted.
+func (at *loading) settle(db *DB) []*Entity {
+	n := 0
+	for _, of := range at.steps {
+		n += len(*of)
+	}
+	steps := make([]step, 0, n)
+	for _, of := range at.steps {
+		steps = append(steps, *of...)
+		*of = nil
+	}
+	order := order(steps)
+	for i := range steps {
+		s := &steps[i]
 		if !s.logged {
 			continue
 		}
-		db.history.add(change{version: s.version, before: before, after: s.entity})
-		if before != nil && s.entity == nil {
-			db.gone.add(key, s.version)
+		db.history.add(change{version: s.entity.Version, before: s.before, after: s.left()})
+		if s.deleted && s.before != nil {
+			db.gone.add(s.entity.Key(), s.entity.Version)
 		}
 	}
-	for i := range at.steps {
-		if e := at.steps[i].entity; e != nil {
-			live = append(live, e)
+	live := make([]*Entity, 0, len(order))
+	for _, x := range order {
+		if s := &steps[x.of]; !s.past && !s.deleted {
+			live = append(live, s.entity)
 		}
 	}
 	return live
+}
+
+// order sorts steps by the paths of their entities, and tells those of the same
+// entity of each other. A checkpoint has them in this order.
+func order(steps []step) []item {
+	items := make([]item, len(steps))
+	for i := range items {
+		items[i].of = uint32(i)
+	}
+	s := sorter{
+		text: func(x item) string { return steps[x.of].entity.Path() },
+		ties: func(same []item) { succeed(steps, same) },
+	}
+	if !s.sorted(items) {
+		s.sort(items, 0)
+	}
+	return items
+}
+
+// succeed notes which of the steps of the same path are of the same entity: they
+// may be of several namespaces.
+func succeed(steps []step, same []item) {
+	head := func(x item) string { return steps[x.of].entity.rows.Head(0) }
+	slices.SortStableFunc(same, func(a, b item) int { return strings.Compare(head(a), head(b)) })
+	for i := 1; i < len(same); i++ {
+		if head(same[i-1]) != head(same[i]) {
+			continue
+		}
+		before, now := &steps[same[i-1].of], &steps[same[i].of]
+		before.past = true
+		now.before = before.left()
+	}
 }

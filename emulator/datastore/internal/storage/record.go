@@ -91,16 +91,7 @@ func (l *loader) replay(record []byte) error {
 	switch tag {
 	case recordCommit:
 		version := int64(r.uvarint())
-		for r.more() {
-			switch op := r.byte(); op {
-			case opPut:
-				l.put(db, &r, version, true)
-			case opDelete:
-				l.remove(db, &r, version)
-			default:
-				return fmt.Errorf("datastore record: unknown operation %d", op)
-			}
-		}
+		l.add(db, version, true, r.b)
 		db.version = max(db.version, version)
 	case recordIDs:
 		db.keepIDs(r.uvarint())
@@ -116,14 +107,12 @@ func (l *loader) replay(record []byte) error {
 		db.history.forget(db.version)
 		db.keepIDs(r.uvarint())
 	case recordReset:
-		delete(l.loadings, db)
+		l.forget(db)
 		db.version = max(db.version, int64(r.uvarint()))
 		db.gone.forgotten = db.version
 		db.history.forget(db.version)
 	case recordEntities:
-		for r.more() {
-			l.put(db, &r, int64(r.uvarint()), false)
-		}
+		l.add(db, 0, false, r.b)
 	default:
 		return fmt.Errorf("datastore record: unknown tag %d", tag)
 	}

@@ -25,13 +25,18 @@ func (r repeats) add(e *Entity, n int) {
 		return
 	}
 	for prefix := range e.rows.Repeated() {
-		was, _ := r.tree.Get(repeat{prefix: prefix})
-		if was.entities+n == 0 {
-			r.tree.Delete(was)
-			continue
-		}
-		r.tree.Set(repeat{prefix: prefix, entities: was.entities + n})
+		r.count(prefix, n)
 	}
+}
+
+// count counts n entities that have several rows of what starts with the prefix.
+func (r repeats) count(prefix string, n int) {
+	was, _ := r.tree.Get(repeat{prefix: prefix})
+	if was.entities+n == 0 {
+		r.tree.Delete(was)
+		return
+	}
+	r.tree.Set(repeat{prefix: prefix, entities: was.entities + n})
 }
 
 // Repeats reports whether some entity has several rows of the property whose

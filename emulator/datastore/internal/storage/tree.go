@@ -42,20 +42,23 @@ func newTree() *tree {
 	return &tree{root: &node{owner: o}, owner: o}
 }
 
-// newTreeOf is the tree of n rows, which come in their order.
+// newTreeOf is the tree of n rows in their order, which row returns to several
+// goroutines.
 func newTreeOf(n int, row func(i int) Row) *tree {
 	t := newTree()
 	if n == 0 {
 		return t
 	}
-	var level []child
-	for i := 0; i < n; {
-		leaf := &node{owner: t.owner, rows: make([]Row, 0, min(nodeMax, n-i))}
-		for ; i < n && len(leaf.rows) < nodeMax; i++ {
-			leaf.rows = append(leaf.rows, row(i))
+	level := make([]child, (n+nodeMax-1)/nodeMax)
+	inParts(len(level), nodeMax, func(_, from, to int) {
+		for i := from; i < to; i++ {
+			leaf := &node{owner: t.owner, rows: make([]Row, min(nodeMax, n-i*nodeMax))}
+			for j := range leaf.rows {
+				leaf.rows[j] = row(i*nodeMax + j)
+			}
+			level[i] = childOf(leaf)
 		}
-		level = append(level, childOf(leaf))
-	}
+	})
 	for len(level) > 1 {
 		var above []child
 		for part := range slices.Chunk(level, nodeMax) {
