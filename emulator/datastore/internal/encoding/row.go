@@ -78,6 +78,7 @@ type collector struct {
 	prefix, path []byte
 	buf          []byte
 	heads        []head // in buf
+	packed       []byte
 }
 
 // head is where the head of a row begins, where its value does and where it ends.
@@ -107,7 +108,8 @@ func (c *collector) rows() Rows {
 	slices.SortFunc(properties, func(a, b head) int { return bytes.Compare(a.of(c.buf), b.of(c.buf)) })
 	same := func(a, b head) bool { return bytes.Equal(a.of(c.buf), b.of(c.buf)) }
 	n := FirstProperty + len(slices.CompactFunc(properties, same))
-	return pack(c.path, c.buf, c.heads[:n])
+	c.packed = pack(c.packed[:0], c.path, c.buf, c.heads[:n])
+	return Rows{string(c.packed)}
 }
 
 // end ends a head where the buffer ends; its value begins at the given place.
@@ -141,14 +143,24 @@ func (c *collector) property(name string, v *pb.Value) error {
 		return nil
 	}
 	start := len(c.buf)
-	c.buf = append(c.buf, c.prefix...)
-	c.buf = appendText(c.buf, name)
-	value := len(c.buf)
+	value := c.name(name)
 	var ok bool
 	if c.buf, ok = AppendValue(c.buf, v, c.project); !ok {
 		c.buf = c.buf[:start]
 		return nil
 	}
+	return c.entry(name, value)
+}
+
+// name begins the row of a property; its value is to be appended at the returned place.
+func (c *collector) name(name string) (value int) {
+	c.buf = append(c.buf, c.prefix...)
+	c.buf = appendText(c.buf, name)
+	return len(c.buf)
+}
+
+// entry ends the row of a property whose value begins at the given place.
+func (c *collector) entry(name string, value int) error {
 	c.end(value)
 	if len(c.heads)-FirstProperty > MaxIndexEntries {
 		return fmt.Errorf("an entity has at most %d index entries; property %q exceeds that", MaxIndexEntries, name)

@@ -2,6 +2,7 @@ package encoding
 
 import (
 	"bytes"
+	"encoding/binary"
 	"iter"
 	"math"
 	"strings"
@@ -27,8 +28,8 @@ const (
 	rowsRepeats             // some property has several rows
 )
 
-// pack returns the Rows with these parts; the heads are in buf.
-func pack(path, buf []byte, heads []head) Rows {
+// pack appends the packed form of rows with these parts; the heads are in buf.
+func pack(dst, path, buf []byte, heads []head) []byte {
 	size := len(path)
 	for _, h := range heads {
 		size += h.end - h.begin
@@ -43,27 +44,26 @@ func pack(path, buf []byte, heads []head) Rows {
 			break
 		}
 	}
-	end := 1 + (2+len(heads))*width
-	var b strings.Builder
-	b.Grow(end + size)
 	number := func(n int) {
-		for i := range width {
-			b.WriteByte(byte(n >> (8 * i)))
+		if width == 2 {
+			dst = binary.LittleEndian.AppendUint16(dst, uint16(n))
+		} else {
+			dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
 		}
 	}
-	b.WriteByte(flags)
+	dst = append(dst, flags)
 	number(len(heads))
-	end += len(path)
+	end := 1 + (2+len(heads))*width + len(path)
 	number(end)
 	for _, h := range heads {
 		end += h.end - h.begin
 		number(end)
 	}
-	b.Write(path)
+	dst = append(dst, path...)
 	for _, h := range heads {
-		b.Write(h.of(buf))
+		dst = append(dst, h.of(buf)...)
 	}
-	return Rows{b.String()}
+	return dst
 }
 
 func (r Rows) width() int {
@@ -97,7 +97,13 @@ func (r Rows) Repeats() bool { return r.packed != "" && r.packed[0]&rowsRepeats 
 func (r Rows) Path() string { return r.packed[1+(2+r.Len())*r.width() : r.number(1)] }
 
 // Head is what the i-th row has before the path.
-func (r Rows) Head(i int) string { return r.packed[r.number(1+i):r.number(2+i)] }
+func (r Rows) Head(i int) string {
+	if r.packed[0]&rowsWide == 0 {
+		s := r.packed[1+2*(1+i) : 1+2*(3+i)]
+		return r.packed[int(s[0])|int(s[1])<<8 : int(s[2])|int(s[3])<<8]
+	}
+	return r.packed[r.number(1+i):r.number(2+i)]
+}
 
 // Row is the whole of the i-th row.
 func (r Rows) Row(i int) string { return r.Head(i) + r.Path() }

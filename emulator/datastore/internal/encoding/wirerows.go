@@ -1,6 +1,7 @@
 package encoding
 
 import (
+	"bytes"
 	"errors"
 	"math"
 
@@ -40,14 +41,6 @@ var errNoKey = errors.New("an entity without a key")
 type WireRows struct {
 	collector
 	names map[string]string // kinds, properties and the like, which come again and again
-
-	// The one value of the moment.
-	value   pb.Value
-	boolean pb.Value_BooleanValue
-	integer pb.Value_IntegerValue
-	double  pb.Value_DoubleValue
-	text    pb.Value_StringValue
-	null    pb.Value_NullValue
 }
 
 // Of is RowsOf.
@@ -75,19 +68,15 @@ func (w *WireRows) Of(entity []byte) (Rows, error) {
 		if number, value, _ = cutField(value); number != entryValue {
 			return Rows{}, errCorrupt
 		}
-		v, err := w.decode(value)
-		if err != nil {
-			return Rows{}, err
-		}
-		if err := w.property(w.name(name), v); err != nil {
+		if err := w.value(w.known(name), value); err != nil {
 			return Rows{}, err
 		}
 	}
 	return w.rows(), nil
 }
 
-// name is a string that is likely to be there already.
-func (w *WireRows) name(b []byte) string {
+// known is a string that is likely to be there already.
+func (w *WireRows) known(b []byte) string {
 	s, ok := w.names[string(b)]
 	if !ok {
 		s = string(b)
@@ -109,9 +98,9 @@ func (w *WireRows) key(key []byte) error {
 				case 0:
 					return errCorrupt
 				case partProject:
-					w.project = w.name(value)
+					w.project = w.known(value)
 				case partNamespace:
-					namespace = w.name(value)
+					namespace = w.known(value)
 				}
 			}
 		case keyPath:
@@ -145,7 +134,7 @@ func (w *WireRows) element(part []byte) (kind string, err error) {
 		case number == elementKind && wireType == protowire.BytesType:
 			var b []byte
 			_, b, part = cutField(part)
-			kind = w.name(b)
+			kind = w.known(b)
 		case number == elementName && wireType == protowire.BytesType:
 			tag = tagName
 			_, name, part = cutField(part)
@@ -174,6 +163,10 @@ func (w *WireRows) element(part []byte) (kind string, err error) {
 
 // cutField takes a field with a length off; number is 0 when there is none.
 func cutField(b []byte) (number protowire.Number, value, rest []byte) {
+	if len(b) >= 2 && b[0] < 0x80 && b[0]&7 == byte(protowire.BytesType) && b[0] >= 1<<3 && b[1] < 0x80 && int(b[1]) <= len(b)-2 {
+		end := 2 + int(b[1]) // as nearly all fields are: of a small number, and short
+		return protowire.Number(b[0] >> 3), b[2:end], b[end:]
+	}
 	number, kind, n := protowire.ConsumeTag(b)
 	if n < 0 || kind != protowire.BytesType {
 		return 0, nil, nil
@@ -185,63 +178,90 @@ func cutField(b []byte) (number protowire.Number, value, rest []byte) {
 	return number, value, b[n+m:]
 }
 
-// decode returns the value, which is overwritten by the next one if it is of a
-// kind that most properties have.
-func (w *WireRows) decode(wire []byte) (*pb.Value, error) {
-	if w.simple(wire) {
-		return &w.value, nil
+// value adds the rows of a property.
+func (w *WireRows) value(name string, wire []byte) error {
+	if x, ok := cutSimple(wire); ok {
+		if x.excluded {
+			return nil
+		}
+		value := w.collector.name(name)
+		w.buf = x.append(w.buf)
+		return w.entry(name, value)
 	}
 	v := new(pb.Value)
-	return v, proto.Unmarshal(wire, v)
+	if err := proto.Unmarshal(wire, v); err != nil {
+		return err
+	}
+	return w.property(name, v)
 }
 
-// simple decodes the kinds of values that most properties have.
-func (w *WireRows) simple(wire []byte) bool {
-	v := &w.value
-	v.ValueType, v.ExcludeFromIndexes = nil, false
+// simple is a value of one of the kinds that most properties have.
+type simple struct {
+	number   protowire.Number // 0: none yet
+	bits     uint64
+	text     []byte
+	excluded bool
+}
+
+// append appends what AppendValue does.
+func (x *simple) append(dst []byte) []byte {
+	switch x.number {
+	case valueBoolean:
+		if x.bits != 0 {
+			return append(dst, tagTrue)
+		}
+		return append(dst, tagFalse)
+	case valueInteger:
+		return appendInt(dst, int64(x.bits))
+	case valueDouble:
+		return appendDouble(append(dst, tagDouble), math.Float64frombits(x.bits))
+	case valueString:
+		dst = append(dst, tagText)
+		if bytes.IndexByte(x.text, 0) >= 0 {
+			return appendText(dst, string(x.text))
+		}
+		return append(append(dst, x.text...), 0, 0)
+	}
+	return append(dst, tagNull)
+}
+
+// cutSimple decodes a value if it is simple.
+func cutSimple(wire []byte) (x simple, ok bool) {
 	for len(wire) > 0 {
 		number, kind, n := protowire.ConsumeTag(wire)
 		if n < 0 {
-			return false
+			return x, false
 		}
 		wire = wire[n:]
-		switch kind {
-		case protowire.VarintType:
-			u, n := protowire.ConsumeVarint(wire)
-			if n < 0 {
-				return false
+		switch {
+		case kind == protowire.VarintType:
+			var u uint64
+			if u, n = protowire.ConsumeVarint(wire); n < 0 {
+				return x, false
 			}
-			wire = wire[n:]
 			switch number {
-			case valueBoolean:
-				w.boolean.BooleanValue, v.ValueType = u != 0, &w.boolean
-			case valueInteger:
-				w.integer.IntegerValue, v.ValueType = int64(u), &w.integer
-			case valueNull:
-				v.ValueType = &w.null
+			case valueBoolean, valueInteger, valueNull:
+				x.number, x.bits = number, u
 			case valueExcluded:
-				v.ExcludeFromIndexes = u != 0
+				x.excluded = u != 0
 			case valueMeaning:
 			default:
-				return false
+				return x, false
 			}
-		case protowire.Fixed64Type:
-			u, n := protowire.ConsumeFixed64(wire)
-			if n < 0 || number != valueDouble {
-				return false
+		case kind == protowire.Fixed64Type && number == valueDouble:
+			x.number = number
+			if x.bits, n = protowire.ConsumeFixed64(wire); n < 0 {
+				return x, false
 			}
-			wire = wire[n:]
-			w.double.DoubleValue, v.ValueType = math.Float64frombits(u), &w.double
-		case protowire.BytesType:
-			b, n := protowire.ConsumeBytes(wire)
-			if n < 0 || number != valueString {
-				return false
+		case kind == protowire.BytesType && number == valueString:
+			x.number = number
+			if x.text, n = protowire.ConsumeBytes(wire); n < 0 {
+				return x, false
 			}
-			wire = wire[n:]
-			w.text.StringValue, v.ValueType = string(b), &w.text
 		default:
-			return false
+			return x, false
 		}
+		wire = wire[n:]
 	}
-	return v.ValueType != nil
+	return x, x.number != 0
 }
