@@ -75,9 +75,9 @@ func newLoader(s *Store) *loader {
 	}
 	for range workers {
 		l.wg.Go(func() {
-			var w encoding.WireRows
+			var d decoder
 			for j := range l.work {
-				if err := j.decode(&w); err != nil {
+				if err := d.decode(j); err != nil {
 					l.mu.Lock()
 					l.err = err
 					l.mu.Unlock()
@@ -136,8 +136,15 @@ func (l *loader) finish() error {
 	return nil
 }
 
-func (j *job) decode(w *encoding.WireRows) error {
+// decoder is what decoding takes beside what it keeps.
+type decoder struct {
+	rows  encoding.WireRows
+	steps []step
+}
+
+func (d *decoder) decode(j *job) error {
 	at := 0
+	d.steps = d.steps[:0]
 	for _, rec := range j.records {
 		r := reader{b: j.buf[at:rec.end]}
 		at = rec.end
@@ -152,7 +159,7 @@ func (j *job) decode(w *encoding.WireRows) error {
 			var err error
 			switch op {
 			case opPut:
-				s.entity, err = restore(&r, version, w)
+				s.entity, err = restore(&r, version, &d.rows)
 			case opDelete:
 				s.entity, err = restoreKey(&r, version)
 				s.deleted = true
@@ -163,9 +170,11 @@ func (j *job) decode(w *encoding.WireRows) error {
 				return fmt.Errorf("datastore record of %s/%s: %w", j.db.ID.Project, j.db.ID.Database, err)
 			}
 			s.logged = rec.logged
-			*j.steps = append(*j.steps, s)
+			d.steps = append(d.steps, s)
 		}
 	}
+	*j.steps = slices.Clone(d.steps)
+	clear(d.steps)
 	return nil
 }
 
@@ -208,11 +217,18 @@ func (at *loading) settle(db *DB) []*Entity {
 		n += len(*of)
 	}
 	steps := make([]step, 0, n)
+	logged := 0
 	for _, of := range at.steps {
-		steps = append(steps, *of...)
+		for _, s := range *of {
+			if s.logged {
+				logged++
+			}
+			steps = append(steps, s)
+		}
 		*of = nil
 	}
 	order := order(steps)
+	db.history.changes = slices.Grow(db.history.changes, logged)
 	for i := range steps {
 		s := &steps[i]
 		if !s.logged {
