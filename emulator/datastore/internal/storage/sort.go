@@ -19,15 +19,16 @@ type item struct {
 // by those of them that differ, digit by digit: texts have long beginnings in
 // common, and comparing two of them means two visits to distant memory.
 type sorter struct {
-	text func(item) string
-	ties func([]item) // is told of items that have the same text; nil if nobody cares
+	text func(item) string // asked by several goroutines
+	ties func([]item)      // is told of items that have the same text, by several goroutines; nil if nobody cares
 
 	spare []item
 }
 
 const (
-	sortWidth = 8  // bytes at a time
-	sortFew   = 24 // items that are compared with each other
+	sortWidth = 8       // bytes at a time
+	sortFew   = 24      // items that are compared with each other
+	sortApart = 1 << 12 // items that are worth a goroutine
 )
 
 // sort sorts items whose texts are the same before the byte at.
@@ -38,11 +39,21 @@ func (s *sorter) sort(items []item, at int) {
 
 // fill notes the eight bytes of the texts, and returns the greatest length.
 func (s *sorter) fill(items []item, at int) (longest int) {
-	for i := range items {
-		text := s.text(items[i])
-		items[i].eight = eight(text, at)
-		longest = max(longest, len(text))
+	if len(items) <= sortApart {
+		for i := range items {
+			text := s.text(items[i])
+			items[i].eight = eight(text, at)
+			longest = max(longest, len(text))
+		}
+		return longest
 	}
+	var mu sync.Mutex
+	inParts(len(items), sortApart, func(_, from, to int) {
+		most := s.fill(items[from:to], at)
+		mu.Lock()
+		defer mu.Unlock()
+		longest = max(longest, most)
+	})
 	return longest
 }
 
@@ -57,11 +68,37 @@ func (s *sorter) filled(items []item, at, longest int) {
 		differ |= x.eight ^ items[0].eight
 	}
 	s.digits(items, differ)
-	for len(items) > 0 {
-		n := 1
-		for n < len(items) && items[n].eight == items[0].eight {
-			n++
+	if differ == 0 || len(items) <= sortApart {
+		s.runs(items, at, longest)
+		return
+	}
+	var parts []int // where each of them ends, which is where a run does
+	for end := 0; end < len(items); {
+		end = runEnd(items, min(end+sortApart, len(items)))
+		parts = append(parts, end)
+	}
+	inParts(len(parts), 1, func(i, _, _ int) {
+		begin := 0
+		if i > 0 {
+			begin = parts[i-1]
 		}
+		part := sorter{text: s.text, ties: s.ties}
+		part.runs(items[begin:parts[i]], at, longest)
+	})
+}
+
+// runEnd is the first place, from i > 0 on, at which the eight bytes are others than before it.
+func runEnd(items []item, i int) int {
+	for i < len(items) && items[i].eight == items[i-1].eight {
+		i++
+	}
+	return i
+}
+
+// runs sorts each of the runs of the same eight bytes.
+func (s *sorter) runs(items []item, at, longest int) {
+	for len(items) > 0 {
+		n := runEnd(items, 1)
 		same := items[:n]
 		items = items[n:]
 		switch {
