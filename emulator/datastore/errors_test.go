@@ -233,6 +233,12 @@ func TestRefusedCommitModes(t *testing.T) {
 			t.Errorf("%v: got %v; want %q", c.req, err, c.text)
 		}
 	}
+	// A version and an update time that are the same number are the same base.
+	timed := put("A", "n", 2)
+	timed.ConflictDetectionStrategy = &pb.Mutation_UpdateTime{UpdateTime: timestamppb.New(time.UnixMicro(7))}
+	if _, err := a.Commit(t.Context(), inOrder(based(put("A", "n", 1), 7), timed)); err != nil {
+		t.Errorf("the same base in two forms: %v", err)
+	}
 	_, err := a.Rollback(t.Context(), &pb.RollbackRequest{ProjectId: project})
 	if got, want := status.Convert(err).Message(), "transaction required"; got != want {
 		t.Errorf("got %q; want %q", got, want)

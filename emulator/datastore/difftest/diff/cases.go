@@ -1,7 +1,6 @@
 package diff
 
 import (
-	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,7 +9,6 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/model"
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 )
 
 // theirs matches when the other server's text is the given one.
@@ -160,12 +158,7 @@ func (c *Case) filters(op pb.PropertyFilter_Operator) bool {
 func unindexedLast(c *Case) bool {
 	rows := make([]*pb.EntityResult, len(c.Ours.Rows))
 	for i, row := range c.Ours.Rows {
-		rows[i] = proto.Clone(row).(*pb.EntityResult)
-		for _, v := range rows[i].GetEntity().GetProperties() {
-			slices.SortStableFunc(v.GetArrayValue().GetValues(), func(a, b *pb.Value) int {
-				return cmp.Compare(excluded(a), excluded(b))
-			})
-		}
+		rows[i] = &pb.EntityResult{Entity: model.UnindexedLast(row.GetEntity())}
 	}
 	theirs := c.Difference.Theirs
 	if c.Ours.Method == "Lookup" { // entities may come twice there

@@ -210,10 +210,10 @@ func firestore() []Entry {
 			Source:   "docs: a property that equals one value doesn't order results",
 		},
 		{
-			ID: "fs-aggregation-or", Of: "FS", Aspect: "results", Either: true,
-			Wide: "how often it adds up a value depends on how it unites the alternatives",
+			ID: "fs-aggregation-equality", Of: "FS", Aspect: "results", Either: true,
+			Wide: "how often it adds up a value depends on the index that it chose, and on how it unites alternatives",
 			Match: func(c *Case) bool {
-				return c.Ours.Method == "RunAggregationQuery" && hasOr(c.query().GetFilter()) && slices.ContainsFunc(c.past.aggregation(c.Step.ID).GetAggregations(), func(a *pb.AggregationQuery_Aggregation) bool {
+				return c.Ours.Method == "RunAggregationQuery" && slices.ContainsFunc(c.past.aggregation(c.Step.ID).GetAggregations(), func(a *pb.AggregationQuery_Aggregation) bool {
 					name := a.GetSum().GetProperty().GetName() + a.GetAvg().GetProperty().GetName()
 					return name != "" && slices.ContainsFunc(model.PropertyFilters(c.query().GetFilter()), func(f *pb.PropertyFilter) bool {
 						return f.GetProperty().GetName() == name && (f.GetOp() == pb.PropertyFilter_EQUAL || f.GetOp() == pb.PropertyFilter_IN)
@@ -222,7 +222,7 @@ func firestore() []Entry {
 					})
 				})
 			},
-			Sentence: "adds up several values of a property with an equality filter in one alternative",
+			Sentence: "adds up several values of a property with an equality filter",
 			Source:   "docs: a property with an equality filter can't be projected; ours takes the value that the filter names, or else the first",
 		},
 		{

@@ -102,6 +102,7 @@ func mistakes() []mistake {
 			})
 		})},
 		{"kind is required for projection: ", ofQuery(func(q *pb.Query) bool { return len(q.GetKind()) == 0 })},
+		{"projections are not supported for the property: ", ofQuery(func(q *pb.Query) bool { return slices.ContainsFunc(model.Projected(q), reservedName) })},
 		{"All disjunctions must have a common and unique ancestor constraint.", ofQuery(ancestorsDiffer)},
 		{"duplicate ancestor or parent constraint", ofQuery(ancestorsDiffer)},
 		{"Only a single 'NOT_EQUAL' or 'NOT_IN' is allowed per query.", ofQuery(func(q *pb.Query) bool { return negations(q) > 1 })},

@@ -220,7 +220,7 @@ func older() []Entry {
 				q := c.query()
 				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
 				ignored := at >= 0 && at < len(q.GetOrder())-1 || model.ForOneKey(q) && len(q.GetOrder()) > 0
-				return ignored && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
+				return !c.inPast() && ignored && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
 					(c.Theirs.Code == codes.OK && (c.Theirs.skipped > c.Ours.skipped || len(c.Theirs.Rows) > len(c.Ours.Rows) || slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool {
 						return len(row.GetEntity().GetProperties()) < len(model.Projected(q))
 					})) || c.Difference.Theirs == "Internal: LocalDatastoreServer produced invalid results.")
@@ -248,9 +248,17 @@ func older() []Entry {
 			Source:   "FS",
 		},
 		{
-			ID: "ds-mixed-arrays", Of: "DS", Aspect: "results, found", Match: unindexedLast,
+			ID: "ds-mixed-arrays", Of: "DS", Aspect: "results, found", Match: unindexedLast, Quirk: model.Quirks{Moved: true},
 			Sentence: "moves the elements of an array that are excluded from indexes behind the others",
 			Source:   "proto: `ArrayValue.values` has an order; FS",
+		},
+		{
+			ID: "ds-any-equal", Of: "DS", Aspect: "results, skipped, type", Quirk: model.Quirks{AnyEqual: true},
+			Match: func(c *Case) bool {
+				return c.Difference.Aspect == "type" && c.Difference.Ours == "FULL" && contradicts(c) && equalAndUnequal(c.query()) && len(c.Ours.Rows) == 0 && len(c.Theirs.Rows) > 0
+			},
+			Sentence: "finds entities of which one value of a property meets the equality, and another one the inequality",
+			Source:   "FS",
 		},
 		{
 			ID: "ds-index-updates", Of: "DS", Aspect: "index updates", Either: true,

@@ -86,13 +86,6 @@ func hasOr(f *pb.Filter) bool {
 	return f.GetCompositeFilter().GetOp() == pb.CompositeFilter_OR || slices.ContainsFunc(f.GetCompositeFilter().GetFilters(), hasOr)
 }
 
-func excluded(v *pb.Value) int {
-	if v.GetExcludeFromIndexes() {
-		return 1
-	}
-	return 0
-}
-
 func depth(f *pb.Filter) int {
 	deepest := 0
 	for _, sub := range f.GetCompositeFilter().GetFilters() {

@@ -18,7 +18,7 @@ type Entry struct {
 	// Match reports whether the difference is this one. It is as narrow as it
 	// can be: it looks at the request, at both answers and at what is stored.
 	Match func(*Case) bool
-	// Quirk, in place of Match, is a mistake that the model of queries knows.
+	// Quirk, in place of Match or beside it, is a mistake that the model of queries knows.
 	// The entry matches when the model's answer is ours, and with the mistake
 	// theirs. Where one isn't enough, the smallest set of them counts.
 	Quirk model.Quirks
@@ -88,7 +88,7 @@ func (r *Runner) justify(of string, c *Case) ([]*Entry, string) {
 func (r *Runner) quirks(of string, c *Case) []*Entry {
 	var known []*Entry
 	for i := range r.Table {
-		if e := &r.Table[i]; e.covers(of, c.Difference.Aspect) && e.Match == nil {
+		if e := &r.Table[i]; e.covers(of, c.Difference.Aspect) && e.Quirk != (model.Quirks{}) {
 			known = append(known, e)
 		}
 	}

@@ -63,6 +63,7 @@ var wordings = func() (all [][2]*regexp.Regexp) {
 		{`Group by is not supported for the property: (.*)`, `group by is not supported for the property: (.*)`},
 		{`Transaction is invalid or closed\.`, `transaction has expired or is invalid`},
 		{`kind is required for filter: .*`, `kind is required for non-__key__ filters`},
+		{`kind is required for projection: .*`, `kind is required for non-__key__ filters`},
 		{`Unexpected value meaning (.*)`, `Unknown value meaning (.*)`},
 		{`Cannot project a property multiple times\.`, `cannot project a property multiple times`},
 		{`The query namespace is '.*' but __key__ filter namespace is '.*'\.`, `__key__ filter namespace is .* but query namespace is .*`},

@@ -8,6 +8,7 @@ import (
 
 	pb "cloud.google.com/go/datastore/apiv1/datastorepb"
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
+	"google.golang.org/protobuf/proto"
 )
 
 // Quirks are known mistakes of other servers.
@@ -20,11 +21,13 @@ type Quirks struct {
 	NotNearest  bool // find_nearest is ignored
 	Unindexed   bool // what lies within an entity that is excluded from indexes is indexed
 	KeyTies     bool // what is only projected sorts after the key
+	AnyEqual    bool // of a property with several values, one may meet an equality, another one the rest
+	Moved       bool // the unindexed elements of an array are moved behind the others
 }
 
 // Or joins two sets of mistakes.
 func (q Quirks) Or(o Quirks) Quirks {
-	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed, q.KeyTies || o.KeyTies}
+	return Quirks{q.Rows || o.Rows, q.EmptyIsNull || o.EmptyIsNull, q.Ascending || o.Ascending, q.KeyFirst || o.KeyFirst, q.ByName || o.ByName, q.NotNearest || o.NotNearest, q.Unindexed || o.Unindexed, q.KeyTies || o.KeyTies, q.AnyEqual || o.AnyEqual, q.Moved || o.Moved}
 }
 
 // Row is a result: an entity, and the values of the columns by which it was
@@ -328,7 +331,7 @@ func (m *Query) meets(row Row, and []*pb.PropertyFilter) bool {
 		if !slices.ContainsFunc(m.indexed(row.Entity, name), func(v *pb.Value) bool { return Compare(v, want) == 0 }) {
 			return false
 		}
-		if v := m.value(row, name); v != nil && !m.quirks.Rows && !slices.ContainsFunc(and, func(f *pb.PropertyFilter) bool {
+		if v := m.value(row, name); v != nil && !m.quirks.Rows && !m.quirks.AnyEqual && !slices.ContainsFunc(and, func(f *pb.PropertyFilter) bool {
 			return f.GetProperty().GetName() == name && f.GetOp() == pb.PropertyFilter_EQUAL && Compare(v, f.GetValue()) == 0
 		}) {
 			return false // what the property equals is all that it orders by
@@ -439,11 +442,25 @@ func (m *Query) Projected(row Row, keysOnly bool) *pb.Entity {
 		if keysOnly {
 			return &pb.Entity{Key: row.Entity.GetKey()}
 		}
+		if m.quirks.Moved {
+			return UnindexedLast(row.Entity)
+		}
 		return row.Entity
 	}
 	e := &pb.Entity{Key: row.Entity.GetKey(), Properties: map[string]*pb.Value{}}
 	for _, name := range m.projected {
 		e.Properties[name] = Raw(m.value(row, name))
+	}
+	return e
+}
+
+// UnindexedLast is an entity whose arrays have their unindexed elements last.
+func UnindexedLast(e *pb.Entity) *pb.Entity {
+	e = proto.CloneOf(e)
+	for _, v := range e.GetProperties() {
+		slices.SortStableFunc(v.GetArrayValue().GetValues(), func(a, b *pb.Value) int {
+			return cmp.Compare(bit(a.GetExcludeFromIndexes()), bit(b.GetExcludeFromIndexes()))
+		})
 	}
 	return e
 }

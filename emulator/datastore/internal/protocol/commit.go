@@ -145,7 +145,7 @@ func (c *commit) follows(before earlier, m *storage.Mutation, strategy pb.Mutati
 		return invalid("Cannot %s then %s an entity in the same request.", before.op, m.Op)
 	case strategy != before.strategy:
 		return invalid("Mutations for the same entity must have the same conflict resolution strategy.")
-	case m.Base.Kind != storage.NoBase && m.Base != before.base:
+	case m.Base.Kind != storage.NoBase && (before.base.Kind == storage.NoBase || m.Base.Value != before.base.Value):
 		return invalid("Mutations for the same entity must have the same base version.")
 	}
 	return nil
