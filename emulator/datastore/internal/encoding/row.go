@@ -78,7 +78,6 @@ type collector struct {
 	prefix, path []byte
 	buf          []byte
 	heads        []head // in buf
-	packed       []byte
 }
 
 // head is where the head of a row begins, where its value does and where it ends.
@@ -108,8 +107,7 @@ func (c *collector) rows() Rows {
 	slices.SortFunc(properties, func(a, b head) int { return bytes.Compare(a.of(c.buf), b.of(c.buf)) })
 	same := func(a, b head) bool { return bytes.Equal(a.of(c.buf), b.of(c.buf)) }
 	n := FirstProperty + len(slices.CompactFunc(properties, same))
-	c.packed = pack(c.packed[:0], c.path, c.buf, c.heads[:n])
-	return Rows{string(c.packed)}
+	return pack(c.path, c.buf, c.heads[:n])
 }
 
 // end ends a head where the buffer ends; its value begins at the given place.

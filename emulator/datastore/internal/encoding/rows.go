@@ -28,8 +28,8 @@ const (
 	rowsRepeats             // some property has several rows
 )
 
-// pack appends the packed form of rows with these parts; the heads are in buf.
-func pack(dst, path, buf []byte, heads []head) []byte {
+// pack returns the Rows with these parts; the heads are in buf.
+func pack(path, buf []byte, heads []head) Rows {
 	size := len(path)
 	for _, h := range heads {
 		size += h.end - h.begin
@@ -44,26 +44,27 @@ func pack(dst, path, buf []byte, heads []head) []byte {
 			break
 		}
 	}
+	end := 1 + (2+len(heads))*width
+	var b strings.Builder
+	b.Grow(end + size)
 	number := func(n int) {
-		if width == 2 {
-			dst = binary.LittleEndian.AppendUint16(dst, uint16(n))
-		} else {
-			dst = binary.LittleEndian.AppendUint32(dst, uint32(n))
-		}
+		var bytes [4]byte
+		binary.LittleEndian.PutUint32(bytes[:], uint32(n))
+		b.Write(bytes[:width])
 	}
-	dst = append(dst, flags)
+	b.WriteByte(flags)
 	number(len(heads))
-	end := 1 + (2+len(heads))*width + len(path)
+	end += len(path)
 	number(end)
 	for _, h := range heads {
 		end += h.end - h.begin
 		number(end)
 	}
-	dst = append(dst, path...)
+	b.Write(path)
 	for _, h := range heads {
-		dst = append(dst, h.of(buf)...)
+		b.Write(h.of(buf))
 	}
-	return dst
+	return Rows{b.String()}
 }
 
 func (r Rows) width() int {
