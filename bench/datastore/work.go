@@ -173,19 +173,25 @@ type figure struct {
 	cpu       time.Duration // of the server, per operation
 }
 
+// grace is how long an operation that has begun may take beyond the end.
+const grace = 10 * time.Second
+
 // run has the callers work for so long, and measures from the first start to
 // the last end. A transaction that its client gave up on, after all the attempts
-// of its own, is not counted; any other error ends the run.
+// of its own, or that hasn't ended long after all should have, is not counted;
+// any other error ends the run.
 func (w work) run(ctx context.Context, s *server, length time.Duration) (figure, error) {
 	var wg sync.WaitGroup
 	var done atomic.Int64
 	errs := make(chan error, w.callers)
 	cpu, begin := s.cpu(), time.Now()
+	ctx, cancel := context.WithDeadline(ctx, begin.Add(length+grace))
+	defer cancel()
 	for caller := range w.callers {
 		wg.Go(func() {
 			for round := 0; time.Since(begin) < length; round++ {
 				switch err := w.do(ctx, s.client, caller, round); {
-				case errors.Is(err, ds.ErrConcurrentTransaction):
+				case errors.Is(err, ds.ErrConcurrentTransaction), err != nil && time.Since(begin) > length+grace:
 				case err != nil:
 					errs <- err
 					return
