@@ -46,7 +46,7 @@ func both() []Entry {
 			Source:   "recorded production traffic: FULL, even for keys only",
 		},
 		{
-			ID: "turned-cursor", Of: "FS, DS", Aspect: "results, skipped, more", Either: true,
+			ID: "turned-cursor", Of: "FS, DS", Aspect: "results, skipped, more", Either: true, Wide: "where its cursor stands is its own idea",
 			Match: func(c *Case) bool {
 				return c.turned() && len(c.query().GetDistinctOn()) == 0 && c.Difference.Theirs != "MORE_RESULTS_AFTER_LIMIT" && c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil })
 			},

@@ -197,16 +197,7 @@ func contradicts(c *Case) bool {
 // inPast reports whether the step reads at a read_time, its own or its
 // transaction's.
 func (c *Case) inPast() bool {
-	past := func(s script.Step) bool {
-		switch r := s.Request.(type) {
-		case *pb.BeginTransactionRequest:
-			return r.GetTransactionOptions().GetReadOnly().GetReadTime() != nil
-		case interface{ GetReadOptions() *pb.ReadOptions }:
-			return r.GetReadOptions().GetReadTime() != nil || r.GetReadOptions().GetNewTransaction().GetReadOnly().GetReadTime() != nil
-		}
-		return false
-	}
-	return past(c.Step) || past(c.past.steps[c.transaction()])
+	return readTimeOf(c.Step.Request) != nil || readTimeOf(c.past.steps[c.transaction()].Request) != nil
 }
 
 // transaction is the step that began the transaction of this one; 0 when there

@@ -147,7 +147,9 @@ func firestore() []Entry {
 		{
 			ID: "fs-find-nearest", Of: "FS", Aspect: "results",
 			Match: func(c *Case) bool {
-				return isSearch(c.Step.Request) && (c.modelled(model.Quirks{NotNearest: true}) == c.Difference.Theirs || c.modelled(model.Quirks{NotNearest: true, Rows: true}) == c.Difference.Theirs) &&
+				return isSearch(c.Step.Request) && slices.ContainsFunc([]model.Quirks{{}, {Rows: true}, {Unindexed: true}, {Rows: true, Unindexed: true}}, func(q model.Quirks) bool {
+					return c.modelled(q.Or(model.Quirks{NotNearest: true})) == c.Difference.Theirs
+				}) &&
 					(len(c.query().GetProjection()) > 0 || c.modelled(model.Quirks{}) == c.Difference.Ours)
 			},
 			Sentence: "ignores `find_nearest`",
@@ -231,7 +233,7 @@ func firestore() []Entry {
 			Source:   "FS itself, where there is one alternative; DS",
 		},
 		{
-			ID: "fs-unindexed-entity", Of: "FS", Aspect: "results, skipped", Quirk: model.Quirks{Unindexed: true},
+			ID: "fs-unindexed-entity", Of: "FS", Aspect: "results, skipped, more", Quirk: model.Quirks{Unindexed: true},
 			Sentence: "indexes what lies within an entity that is excluded from indexes",
 			Source:   "docs: excluding an embedded entity excludes all its properties; DS",
 		},

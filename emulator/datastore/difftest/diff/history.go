@@ -13,13 +13,14 @@ import (
 )
 
 func newHistory() *history {
-	return &history{stored: map[string]*pb.Entity{}, at: map[int]map[string]*pb.Entity{}, steps: map[int]script.Step{}, meant: map[int]*pb.Query{}, totals: map[int]*pb.AggregationQuery{}, answered: map[int]bool{}}
+	return &history{stored: map[string]*pb.Entity{}, at: map[int]map[string]*pb.Entity{}, after: map[int]map[string]*pb.Entity{}, steps: map[int]script.Step{}, meant: map[int]*pb.Query{}, totals: map[int]*pb.AggregationQuery{}, answered: map[int]bool{}}
 }
 
 // history is what our server held at each step of a script.
 type history struct {
 	stored   map[string]*pb.Entity
 	at       map[int]map[string]*pb.Entity // before the step
+	after    map[int]map[string]*pb.Entity
 	steps    map[int]script.Step
 	meant    map[int]*pb.Query            // what GQL steps meant
 	totals   map[int]*pb.AggregationQuery // and those that aggregate
@@ -34,6 +35,7 @@ func (h *history) enter(step script.Step) {
 // leave takes up our answer to a step, and looks up what a commit changed.
 func (h *history) leave(ctx context.Context, step script.Step, a *Answer, s *session) {
 	h.answered[step.ID] = true
+	defer func() { h.after[step.ID] = h.stored }()
 	h.meant[step.ID], h.totals[step.ID] = a.parsed, a.aggregated
 	commit, ok := step.Request.(*pb.CommitRequest)
 	if !ok {
@@ -115,11 +117,14 @@ func (h *history) commits(transaction, step int) int {
 	return n
 }
 
-// entities are those stored before a step, or before the read-only transaction
-// of the step.
+// entities are those that a step sees: those stored before it, or before its
+// read-only transaction, or at the time that it reads.
 func (h *history) entities(step int) []*pb.Entity {
 	if began := transactionOf(h.steps[step].Request); readOnlyOf(h.steps[began].Request) != nil {
 		step = began
+	}
+	if at, _, ok := script.CutRef(readTimeOf(h.steps[step].Request).GetSeconds()); ok && h.after[at] != nil {
+		return slices.Collect(maps.Values(h.after[at]))
 	}
 	return slices.Collect(maps.Values(h.at[step]))
 }

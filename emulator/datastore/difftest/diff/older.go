@@ -147,6 +147,15 @@ func older() []Entry {
 			Source:   "proto: `Mutation.property_mask`; FS",
 		},
 		{
+			ID: "ds-missing-version", Of: "DS", Aspect: "versions",
+			Match: func(c *Case) bool {
+				return c.Ours.Aspect("conflicts") != "" && mutationsDiffer(c, func(all []*pb.Mutation, i int) bool { return demandsOfMissing(c, all[i]) }) &&
+					strings.Contains(c.Difference.Theirs, "none")
+			},
+			Sentence: "says nothing of the version of a missing entity that isn't the one demanded",
+			Source:   "proto: `MutationResult.version` is that of the entity on the server; FS",
+		},
+		{
 			ID: "ds-transforms", Of: "DS", Aspect: "transforms", Diverges: true,
 			Match: func(c *Case) bool {
 				return c.Difference.Theirs == "" && ofMutations(func(m *pb.Mutation) bool { return len(m.GetPropertyTransforms()) > 0 })(c.Step.Request)

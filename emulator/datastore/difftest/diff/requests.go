@@ -10,6 +10,7 @@ import (
 	"github.com/latchwork/latchwork/emulator/datastore/difftest/script"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 )
 
 func sameKey(a, b *pb.Mutation) bool {
@@ -42,6 +43,18 @@ func readOnlyOf(request proto.Message) *pb.TransactionOptions_ReadOnly {
 		return r.GetTransactionOptions().GetReadOnly()
 	case interface{ GetReadOptions() *pb.ReadOptions }:
 		return r.GetReadOptions().GetNewTransaction().GetReadOnly()
+	}
+	return nil
+}
+
+// readTimeOf is the time that a request reads at, or begins a transaction to read
+// at; nil when it names none.
+func readTimeOf(request proto.Message) *timestamppb.Timestamp {
+	if t := readOnlyOf(request).GetReadTime(); t != nil {
+		return t
+	}
+	if r, ok := request.(interface{ GetReadOptions() *pb.ReadOptions }); ok {
+		return r.GetReadOptions().GetReadTime()
 	}
 	return nil
 }

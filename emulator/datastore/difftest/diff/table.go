@@ -55,7 +55,8 @@ type Case struct {
 }
 
 // justify returns the one entry of the table that matches (several mistakes
-// that the model knows may come together), or says why there is none.
+// that the model knows may come together), or says why there is none. An entry
+// that doesn't look at all of theirs counts where no other one matches.
 func (r *Runner) justify(of string, c *Case) ([]*Entry, string) {
 	var found []*Entry
 	if unworthy(c.Ours) != "" && !waits(c) {
@@ -67,20 +68,20 @@ func (r *Runner) justify(of string, c *Case) ([]*Entry, string) {
 			found = append(found, e)
 		}
 	}
-	if len(found) == 0 {
+	exact := slices.DeleteFunc(slices.Clone(found), func(e *Entry) bool { return e.Wide != "" })
+	switch {
+	case len(found) == 0:
 		return r.quirks(of, c), ""
-	}
-	if len(found) == 1 {
-		return found, ""
+	case len(exact) == 0:
+		return found[:1], ""
+	case len(exact) == 1:
+		return exact, ""
 	}
 	var ids []string
-	for _, e := range found {
+	for _, e := range exact {
 		ids = append(ids, e.ID)
 	}
-	if len(ids) > 1 {
-		return nil, fmt.Sprintf("More than one entry of the table matches: %s.", strings.Join(ids, ", "))
-	}
-	return nil, ""
+	return nil, fmt.Sprintf("More than one entry of the table matches: %s.", strings.Join(ids, ", "))
 }
 
 // quirks returns the smallest set of the model's mistakes that explains the

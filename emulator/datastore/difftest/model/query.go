@@ -98,8 +98,18 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 	for _, d := range q.GetDistinctOn() {
 		m.distinct = append(m.distinct, d.GetName())
 	}
-	// What isn't sorted by, but decides which rows there are: first
-	// inequalities, then the rest, each by name.
+	// What isn't sorted by, but decides which rows there are: first what is
+	// distinct, then inequalities, then what is projected.
+	add := func(names []string, desc bool) {
+		for _, name := range names {
+			if m.column(name) < 0 {
+				m.columns = append(m.columns, column{name, desc})
+			}
+		}
+	}
+	if !quirks.ByName {
+		add(m.distinct, m.keyDesc && !quirks.Ascending)
+	}
 	var unequal []string
 	for _, f := range PropertyFilters(q.GetFilter()) {
 		if IsInequality(f.GetOp()) {
@@ -109,23 +119,13 @@ func Parse(partition *pb.PartitionId, q *pb.Query, quirks Quirks) *Query {
 	slices.SortFunc(unequal, func(a, b string) int { // keys last
 		return cmp.Or(cmp.Compare(bit(a == keyName), bit(b == keyName)), strings.Compare(a, b))
 	})
-	for _, name := range unequal {
-		if m.column(name) < 0 {
-			m.columns = append(m.columns, column{name, m.keyDesc})
-		}
-	}
+	add(unequal, m.keyDesc)
 	m.ordering = len(m.columns)
-	groups := [][]string{m.distinct, m.projected}
+	rest := m.projected
 	if quirks.ByName {
-		groups = [][]string{slices.Concat(groups...)}
+		rest = slices.Concat(m.distinct, m.projected)
 	}
-	for _, group := range groups {
-		for _, name := range slices.Sorted(slices.Values(group)) {
-			if m.column(name) < 0 {
-				m.columns = append(m.columns, column{name, m.keyDesc && !quirks.Ascending})
-			}
-		}
-	}
+	add(slices.Sorted(slices.Values(rest)), m.keyDesc && !quirks.Ascending)
 	m.keyDesc = m.keyDesc && !quirks.Ascending
 	return m
 }
