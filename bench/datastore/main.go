@@ -168,11 +168,16 @@ func (b *bench) restarts(ctx context.Context, name string, n int, all []contende
 			return err
 		}
 		err = load(ctx, s.client, 0, n)
-		memory[i] = append(memory[i], float64(s.rss())/1e6)
+		rss := float64(s.rss()) / 1e6
 		s.stop()
+		if err != nil && i > 0 {
+			fmt.Fprintf(b.log, "%s: loading: %v\n", c.name, err)
+			continue // a column without a figure
+		}
 		if err != nil {
 			return fmt.Errorf("%s: loading: %w", c.name, err)
 		}
+		memory[i] = append(memory[i], rss)
 		for range b.times {
 			begin := time.Now()
 			s, err := c.start(ctx, dir)
