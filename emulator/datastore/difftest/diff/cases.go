@@ -342,6 +342,20 @@ func (c *Case) turned() bool {
 	return false
 }
 
+// within reports whether all rows are among those of a text.
+func within(rows []*pb.EntityResult, text string) bool {
+	return !slices.ContainsFunc(rows, func(row *pb.EntityResult) bool { return !strings.Contains(text, RowText(row)) })
+}
+
+// stored reports whether all rows are of entities that the step sees.
+func (c *Case) stored(rows []*pb.EntityResult) bool {
+	known := map[string]bool{}
+	for _, e := range c.past.entities(c.Step.ID) {
+		known[script.KeyText(e.GetKey())] = true
+	}
+	return !slices.ContainsFunc(rows, func(row *pb.EntityResult) bool { return !known[script.KeyText(row.GetEntity().GetKey())] })
+}
+
 // moreConflicts matches when theirs are our conflicts and others, where may says
 // so.
 func moreConflicts(c *Case, may func(all []*pb.Mutation, i int) bool) bool {

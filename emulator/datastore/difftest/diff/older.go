@@ -181,12 +181,12 @@ func older() []Entry {
 			Source:   "FS",
 		},
 		{
-			ID: "ds-turned-ties", Of: "DS", Aspect: "results, skipped",
+			ID: "ds-turned-ties", Of: "DS", Aspect: "results, skipped", Either: true,
 			Match: func(c *Case) bool {
 				return c.turned() && len(c.query().GetDistinctOn()) == 0 && !c.anyStored(func(v *pb.Value) bool { return v.GetArrayValue() != nil }) &&
-					!slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.Difference.Ours, RowText(row)) })
+					(within(c.Theirs.Rows, c.Difference.Ours) || within(c.Ours.Rows, c.Difference.Theirs) && c.stored(c.Theirs.Rows))
 			},
-			Sentence: "loses results that tie with a cursor's place in the reversed query, since ties are in ascending order there, too",
+			Sentence: "loses or repeats results that tie with a cursor's place in the reversed query, since ties are in ascending order there, too",
 			Source:   "proto: a cursor is a place in the results of its query; FS",
 		},
 		{

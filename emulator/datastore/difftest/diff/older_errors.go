@@ -98,6 +98,14 @@ func olderErrors() []Entry {
 			Source:   "FS",
 		},
 		{
+			ID: "ds-update-zero", Of: "DS", Aspect: "error", Diverges: true,
+			Match: func(c *Case) bool {
+				return strings.HasPrefix(c.Difference.Ours, "InvalidArgument: Cannot update an entity with a base version set to zero: ") && c.Theirs.Code == codes.OK
+			},
+			Sentence: "lets an update demand the version 0 of an entity that an earlier mutation of the same commit writes",
+			Source:   "FS",
+		},
+		{
 			ID: "ds-one-inequality", Of: "DS", Aspect: "error",
 			Match: func(c *Case) bool {
 				return strings.HasPrefix(c.Difference.Theirs, "InvalidArgument: Only one inequality filter per query is supported.") && (c.untold() || inequalities(c.query()) > 1)
