@@ -92,6 +92,17 @@ func older() []Entry {
 			Source:   "proto: `Mutation.conflict_detection_strategy` is one mutation's; FS",
 		},
 		{
+			ID: "ds-distinct-nan", Of: "DS", Aspect: "results",
+			Match: func(c *Case) bool {
+				numbers := func(rows []*pb.EntityResult) string {
+					return rowsText(slices.DeleteFunc(slices.Clone(rows), func(row *pb.EntityResult) bool { return strings.Contains(RowText(row), "NaN") }))
+				}
+				return len(c.query().GetDistinctOn()) > 0 && len(c.Theirs.Rows) > len(c.Ours.Rows) && within(c.Ours.Rows, c.Difference.Theirs) && numbers(c.Ours.Rows) == numbers(c.Theirs.Rows)
+			},
+			Sentence: "takes every NaN for another value",
+			Source:   "docs: NaN equals NaN in queries; FS",
+		},
+		{
 			ID: "ds-unchanged-versions", Of: "DS", Aspect: "versions", Diverges: true, Either: true,
 			Match: func(c *Case) bool {
 				return mutationsDiffer(c, func(all []*pb.Mutation, i int) bool {
@@ -239,6 +250,12 @@ func older() []Entry {
 		},
 		{
 			ID: "ds-key-order", Of: "DS", Aspect: "results, skipped", Quirk: model.Quirks{KeyFirst: true},
+			Wide: "behind a cursor it may find any of them",
+			Match: func(c *Case) bool {
+				q := c.query()
+				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
+				return at >= 0 && at < len(q.GetOrder())-1 && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 && c.stored(c.Theirs.Rows)
+			},
 			Sentence: "ignores orders after `__key__`, or beside a filter for one key, and so finds entities that lack their properties",
 			Source:   "FS",
 		},
