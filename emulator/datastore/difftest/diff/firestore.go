@@ -180,7 +180,7 @@ func firestore() []Entry {
 			Match: func(c *Case) bool {
 				q := c.query()
 				return distinctCursor(c) && (c.Difference.Aspect != "more" || c.Difference.Theirs == "MORE_RESULTS_AFTER_LIMIT") && (q.GetLimit() != nil || q.GetOffset() > 0 || c.turned() ||
-					!slices.ContainsFunc(c.Ours.Rows, func(row *pb.EntityResult) bool { return !strings.Contains(c.theirRows(), RowText(row)) }))
+					within(c.Ours.Rows, c.theirRows()))
 			},
 			Wide:     "which results it shows again, and which none of when the query is reversed, depends on what came before the cursor",
 			Sentence: "shows another result of a combination that came before the start cursor",

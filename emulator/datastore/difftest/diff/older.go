@@ -238,8 +238,7 @@ func older() []Entry {
 			ID: "ds-key-order-projection", Of: "DS", Aspect: "results, skipped, error",
 			Match: func(c *Case) bool {
 				q := c.query()
-				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
-				ignored := at >= 0 && at < len(q.GetOrder())-1 || model.ForOneKey(q) && len(q.GetOrder()) > 0
+				ignored := ordersAfterKey(q) || model.ForOneKey(q) && len(q.GetOrder()) > 0
 				return !c.inPast() && ignored && len(q.GetProjection()) > 0 && c.Ours.Code == codes.OK &&
 					(c.Theirs.Code == codes.OK && (c.Theirs.skipped > c.Ours.skipped || len(c.Theirs.Rows) > len(c.Ours.Rows) || slices.ContainsFunc(c.Theirs.Rows, func(row *pb.EntityResult) bool {
 						return len(row.GetEntity().GetProperties()) < len(model.Projected(q))
@@ -253,8 +252,7 @@ func older() []Entry {
 			Wide: "behind a cursor it may find any of them",
 			Match: func(c *Case) bool {
 				q := c.query()
-				at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
-				return at >= 0 && at < len(q.GetOrder())-1 && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 && c.stored(c.Theirs.Rows)
+				return ordersAfterKey(q) && len(q.GetStartCursor())+len(q.GetEndCursor()) > 0 && c.stored(c.Theirs.Rows)
 			},
 			Sentence: "ignores orders after `__key__`, or beside a filter for one key, and so finds entities that lack their properties",
 			Source:   "FS",

@@ -19,6 +19,12 @@ func sameKey(a, b *pb.Mutation) bool {
 
 func isKeyOrder(o *pb.PropertyOrder) bool { return o.GetProperty().GetName() == "__key__" }
 
+// ordersAfterKey reports whether a query sorts by something after the key.
+func ordersAfterKey(q *pb.Query) bool {
+	at := slices.IndexFunc(q.GetOrder(), isKeyOrder)
+	return at >= 0 && at < len(q.GetOrder())-1
+}
+
 // transactionOf is the step that began the transaction of a request; 0 when
 // there is none.
 func transactionOf(request proto.Message) int {
